@@ -1,0 +1,5 @@
+//! Executors: one folder per job type, none of which imports another.
+
+mod contract;
+
+pub use contract::{Context, Executor, Readiness};

@@ -1,0 +1,19 @@
+//! build-runner: a standalone, pull-based job executor.
+//!
+//! ```text
+//!  source ── claim ─► agent ── plan::decode ─► workspace ─► executor ── outputs (digests) ─► report
+//!    ▲                 │ journal (intent before effect)        │ process / oci / cluster        │
+//!    └── lease, cancel ┘          logs: lines ► redact ► spool ► sink ────────────────────────────┘
+//! ```
+//!
+//! Who may import whom: `job, plan, digest, retry, shutdown, yaml` ← `logs` ← `process` ← `workspace, oci` ← `executor` ← `agent`;
+//! `source` knows `job`, `plan` and `logs`; only `cli` wires them together. `tests/house.rs` holds the code to it.
+
+pub mod digest;
+pub mod executor;
+pub mod job;
+pub mod logs;
+pub mod oci;
+pub mod retry;
+pub mod shutdown;
+pub mod workspace;

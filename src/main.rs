@@ -1,0 +1,3 @@
+//! The `build-runner` command.
+
+fn main() {}
