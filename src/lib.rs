@@ -18,3 +18,4 @@ pub mod process;
 pub mod retry;
 pub mod shutdown;
 pub mod workspace;
+pub mod yaml;
