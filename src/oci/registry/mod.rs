@@ -60,7 +60,15 @@ pub(super) fn name_manifest(reference: &str) -> String {
 impl Registry {
     pub(super) fn new(transport: Arc<Transport>, host: &str, repository: &str, plain_http: bool, credentials: Credentials) -> Self {
         let (host, repository) = (host.to_owned(), repository.to_owned());
-        Self(Arc::new(Inner { transport, host, repository, plain_http, credentials, home: OnceCell::new(), writes: AtomicBool::new(false) }))
+        Self(Arc::new(Inner {
+            transport,
+            host,
+            repository,
+            plain_http,
+            credentials,
+            home: OnceCell::new(),
+            writes: AtomicBool::new(false),
+        }))
     }
 
     /// `HOST/NAME`.
