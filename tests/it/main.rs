@@ -14,5 +14,6 @@
 mod support;
 
 mod git_local;
+mod git_remote;
 mod harness;
 mod process;
