@@ -122,7 +122,7 @@ async fn serve(State(shared): State<Arc<Shared>>, request: Request) -> Response<
         }
     }
     if shared.options.stalls && parts.uri.path().ends_with("git-upload-pack") {
-        tokio::time::sleep(Duration::from_secs(600)).await;
+        tokio::time::sleep(Duration::from_mins(10)).await;
     }
     let body = to_bytes(body, 16 << 20).await.unwrap();
     tokio::task::spawn_blocking(move || backend(&shared, &parts, &body)).await.unwrap()
