@@ -9,6 +9,7 @@
 //! Who may import whom: `job, plan, digest, retry, shutdown, yaml` ← `logs` ← `process` ← `workspace, oci` ← `executor` ← `agent`;
 //! `source` knows `job`, `plan` and `logs`; only `cli` wires them together. `tests/house.rs` holds the code to it.
 
+pub mod cli;
 pub mod config;
 pub mod digest;
 pub mod executor;
