@@ -19,3 +19,4 @@ pub mod oci;
 pub mod retry;
 pub mod shutdown;
 pub mod workspace;
+pub mod yaml;

@@ -1,0 +1,210 @@
+//! Parser events to trees, within limits.
+
+use std::collections::HashMap;
+
+use granit_parser::{Event, Parser, ScalarStyle, Span, Tag, options};
+
+use super::{Dialect, Entry, Error, Kind, Limits, Node, Position, Problem, scalar};
+
+/// A collection whose end has not come yet.
+struct Open {
+    anchor: usize,
+    at: Option<Position>,
+    kind: OpenKind,
+}
+
+enum OpenKind {
+    Sequence(Vec<Node>),
+    Mapping(Mapping),
+}
+
+#[derive(Default)]
+struct Mapping {
+    entries: Vec<Entry>,
+    /// Lines of the keys so far, which also finds repetitions without a quadratic search.
+    seen: HashMap<String, u32>,
+    key: Option<(String, Option<Position>, bool)>,
+    merges: Vec<(Node, Option<Position>)>,
+}
+
+struct Builder {
+    dialect: Dialect,
+    limits: Limits,
+    stack: Vec<Open>,
+    anchors: HashMap<usize, Node>,
+    nodes: usize,
+    documents: Vec<Node>,
+}
+
+pub(super) fn documents(text: &str, dialect: Dialect, limits: Limits) -> Result<Vec<Node>, Error> {
+    if text.len() > limits.bytes {
+        return Err(Error::new(None, Problem::Limit { limit: limits.bytes, what: "bytes" }));
+    }
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    let options = options! {
+        emit_comments: false,
+        flow_nesting_limit: limits.depth,
+        block_nesting_limit: limits.depth,
+    };
+    let mut builder = Builder { dialect, limits, stack: Vec::new(), anchors: HashMap::new(), nodes: 0, documents: Vec::new() };
+    for event in Parser::new_from_str_with_options(text, options) {
+        let (event, span) = event.map_err(|error| {
+            let at = place(error.marker().line(), error.marker().col());
+            Error::new(Some(at), Problem::Syntax(error.info().to_string()))
+        })?;
+        builder.event(event, span)?;
+    }
+    Ok(builder.documents)
+}
+
+fn place(line: usize, column: usize) -> Position {
+    let number = |value: usize| u32::try_from(value).unwrap_or(u32::MAX);
+    Position { line: number(line.max(1)), column: number(column).saturating_add(1) }
+}
+
+impl Builder {
+    fn event(&mut self, event: Event<'_>, span: Span) -> Result<(), Error> {
+        let at = Some(place(span.start.line(), span.start.col()));
+        match event {
+            Event::Scalar(text, style, anchor, tag) => {
+                let kind = self.scalar(&text, style, tag.as_deref()).map_err(|problem| Error::new(at, problem))?;
+                // A plain scalar's own text is its key form: `1.10: x` is the key "1.10".
+                let key = (!matches!(kind, Kind::Bool(_)) || self.dialect == Dialect::Core).then(|| text.into_owned());
+                let merge = key.as_deref() == Some("<<") && style == ScalarStyle::Plain;
+                self.count(1, at)?;
+                self.finish(Node { kind, at }, anchor, key.map(|key| (key, merge)))
+            }
+            Event::Alias(id) => {
+                let node = self.anchors.get(&id).ok_or_else(|| Error::new(at, Problem::RecursiveAlias))?;
+                let (node, weight, depth) = (Node { at, ..node.clone() }, node.weight(), node.depth());
+                self.count(weight, at)?;
+                if self.stack.len() + depth > self.limits.depth {
+                    return Err(Error::new(at, Problem::Limit { limit: self.limits.depth, what: "levels of nesting" }));
+                }
+                self.finish(node, 0, None)
+            }
+            Event::SequenceStart(_, anchor, tag) => self.open(anchor, at, tag.as_deref(), "seq", OpenKind::Sequence(Vec::new())),
+            Event::MappingStart(_, anchor, tag) => self.open(anchor, at, tag.as_deref(), "map", OpenKind::Mapping(Mapping::default())),
+            Event::SequenceEnd | Event::MappingEnd => {
+                let Some(open) = self.stack.pop() else { return Ok(()) };
+                let kind = match open.kind {
+                    OpenKind::Sequence(items) => Kind::Sequence(items),
+                    OpenKind::Mapping(mapping) => Kind::Mapping(self.merged(mapping)?),
+                };
+                self.finish(Node { kind, at: open.at }, open.anchor, None)
+            }
+            Event::DocumentEnd => {
+                self.anchors.clear();
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn count(&mut self, more: usize, at: Option<Position>) -> Result<(), Error> {
+        self.nodes = self.nodes.saturating_add(more);
+        if self.nodes > self.limits.nodes {
+            return Err(Error::new(at, Problem::Limit { limit: self.limits.nodes, what: "values, aliases expanded" }));
+        }
+        Ok(())
+    }
+
+    fn scalar(&self, text: &str, style: ScalarStyle, tag: Option<&Tag>) -> Result<Kind, Problem> {
+        match tag {
+            // The non-specific tag makes text of anything.
+            Some(tag) if tag.original() == "!" => Ok(Kind::String(text.to_owned())),
+            Some(tag) => match tag.core_suffix().and_then(|suffix| scalar::tagged(text, suffix, self.dialect)) {
+                Some(kind) => kind,
+                None if self.dialect == Dialect::Go => Ok(Kind::String(text.to_owned())),
+                None => Err(Problem::UnknownTag(tag.original())),
+            },
+            None if style == ScalarStyle::Plain => scalar::plain(text, self.dialect),
+            None => Ok(Kind::String(text.to_owned())),
+        }
+    }
+
+    fn open(&mut self, anchor: usize, at: Option<Position>, tag: Option<&Tag>, own: &str, kind: OpenKind) -> Result<(), Error> {
+        if self.stack.len() >= self.limits.depth {
+            return Err(Error::new(at, Problem::Limit { limit: self.limits.depth, what: "levels of nesting" }));
+        }
+        if let Some(tag) = tag.filter(|tag| self.dialect == Dialect::Core && !tag.is_yaml_core_schema_tag(own)) {
+            return Err(Error::new(at, Problem::UnknownTag(tag.original())));
+        }
+        if matches!(self.stack.last(), Some(Open { kind: OpenKind::Mapping(Mapping { key: None, .. }), .. })) {
+            return Err(Error::new(at, Problem::ComplexKey));
+        }
+        self.count(1, at)?;
+        self.stack.push(Open { anchor, at, kind });
+        Ok(())
+    }
+
+    /// Puts a complete value where it belongs. `key` is its form as a key, and whether that is the merge key.
+    fn finish(&mut self, node: Node, anchor: usize, key: Option<(String, bool)>) -> Result<(), Error> {
+        if anchor != 0 {
+            // The copy is paid for too: nested anchors would otherwise multiply the text by its depth.
+            self.count(node.weight(), node.at)?;
+            self.anchors.insert(anchor, node.clone());
+        }
+        match self.stack.last_mut().map(|open| &mut open.kind) {
+            None => {
+                if self.documents.len() >= self.limits.documents {
+                    return Err(Error::new(node.at, Problem::Limit { limit: self.limits.documents, what: "documents" }));
+                }
+                self.documents.push(node);
+                Ok(())
+            }
+            Some(OpenKind::Sequence(items)) => {
+                items.push(node);
+                Ok(())
+            }
+            Some(OpenKind::Mapping(mapping)) => mapping.push(node, key),
+        }
+    }
+
+    /// The mapping with what `<<` brought in behind its own keys; earlier ones win (<https://yaml.org/type/merge.html>).
+    fn merged(&mut self, mut mapping: Mapping) -> Result<Vec<Entry>, Error> {
+        for (source, at) in std::mem::take(&mut mapping.merges) {
+            let sources = match source.kind {
+                Kind::Sequence(items) => items,
+                _ => vec![source],
+            };
+            for source in sources {
+                let Kind::Mapping(entries) = source.kind else { return Err(Error::new(at, Problem::BadMerge)) };
+                for entry in entries {
+                    if !mapping.seen.contains_key(&entry.key) {
+                        mapping.seen.insert(entry.key.clone(), entry.key_at.map_or(0, |at| at.line));
+                        mapping.entries.push(entry);
+                    }
+                }
+            }
+        }
+        Ok(mapping.entries)
+    }
+}
+
+impl Mapping {
+    fn push(&mut self, node: Node, key: Option<(String, bool)>) -> Result<(), Error> {
+        match self.key.take() {
+            None => {
+                let (text, merge) = match (key, node.kind) {
+                    (_, Kind::Sequence(_) | Kind::Mapping(_)) => return Err(Error::new(node.at, Problem::ComplexKey)),
+                    (Some(key), _) => key,
+                    (None, Kind::Bool(value)) => (value.to_string(), false),
+                    (None, Kind::Number(_, text)) => (text.into(), false),
+                    (None, Kind::String(text)) => (text, false),
+                    (None, Kind::Null) => (String::new(), false),
+                };
+                self.key = Some((text, node.at, merge));
+            }
+            Some((_, at, true)) => self.merges.push((node, at)),
+            Some((text, at, false)) => {
+                if let Some(&first) = self.seen.get(&text) {
+                    return Err(Error::new(at, Problem::DuplicateKey { key: text, first }));
+                }
+                self.seen.insert(text.clone(), at.map_or(0, |at| at.line));
+                self.entries.push(Entry { key: text, key_at: at, value: node });
+            }
+        }
+        Ok(())
+    }
+}
