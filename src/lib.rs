@@ -16,6 +16,8 @@ pub mod executor;
 pub mod job;
 pub mod logs;
 pub mod oci;
+pub mod plan;
+pub mod process;
 pub mod retry;
 pub mod shutdown;
 pub mod workspace;
