@@ -4,8 +4,6 @@ use std::{fmt, io::Write as _};
 
 use serde::Serialize;
 
-
-
 /// Where commands print.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Console;

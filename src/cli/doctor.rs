@@ -31,10 +31,8 @@ pub(super) async fn doctor(console: &Console, config: &Config, format: OutputFor
     }
     match format {
         OutputFormat::Json => {
-            let rows: Vec<_> = rows
-                .iter()
-                .map(|row| json!({"name": row.name, "ready": row.ready, "detail": row.detail, "remedy": row.remedy}))
-                .collect();
+            let rows: Vec<_> =
+                rows.iter().map(|row| json!({"name": row.name, "ready": row.ready, "detail": row.detail, "remedy": row.remedy})).collect();
             console.json(&rows);
         }
         OutputFormat::Text => {

@@ -89,12 +89,7 @@ fn print_schema(console: Console, job_type: Option<&str>) -> Exit {
     }
 }
 
-fn with_configuration(
-    console: Console,
-    cli: Cli,
-    flags: BTreeMap<String, Vec<String>>,
-    environment: BTreeMap<String, String>,
-) -> Exit {
+fn with_configuration(console: Console, cli: Cli, flags: BTreeMap<String, Vec<String>>, environment: BTreeMap<String, String>) -> Exit {
     let resolved = match config_file(cli.config, &environment).and_then(|file| {
         let layers = Layers { flags, environment: environment.clone(), file };
         load(&layers)

@@ -64,14 +64,7 @@ async fn obey(console: Console, mut signals: Signals, cancel: &Cancel) {
     console.note(format_args!("{name}: aborted; what was left behind is removed at the next start"));
 }
 
-async fn run_all(
-    console: Console,
-    config: &Config,
-    supervisor: &Supervisor,
-    jobs: &[Job],
-    cancel: &Cancel,
-    format: OutputFormat,
-) -> Exit {
+async fn run_all(console: Console, config: &Config, supervisor: &Supervisor, jobs: &[Job], cancel: &Cancel, format: OutputFormat) -> Exit {
     let mut exit = Exit::Success;
     for job in jobs {
         let receipt = if cancel.is_cancelled() {
@@ -149,18 +142,13 @@ fn to_job(file: job_file::JobFile, destination: Option<&Destination>) -> Result<
     {
         return Err(format!("--destination: a {job_type} job pushes nothing; leave the option out"));
     }
-    Ok(Job {
-        id: file.id.unwrap_or_else(JobId::generate),
-        job_type,
-        plan,
-        timeout: file.timeouts.execution,
-        local_base: Some(file.base),
-    })
+    Ok(Job { id: file.id.unwrap_or_else(JobId::generate), job_type, plan, timeout: file.timeouts.execution, local_base: Some(file.base) })
 }
 
 fn supervisor(config: &Config, environment: &BTreeMap<String, String>) -> Result<Supervisor, String> {
-    workspace::open_state_dir(&config.state_dir)
-        .map_err(|error| format!("state folder {}: {error}; set --state-dir to a folder this user may write to", config.state_dir.display()))?;
+    workspace::open_state_dir(&config.state_dir).map_err(|error| {
+        format!("state folder {}: {error}; set --state-dir to a folder this user may write to", config.state_dir.display())
+    })?;
     for swept in workspace::sweep(&config.state_dir) {
         tracing::info!(workspace = %swept.display(), "removed what a killed runner left behind");
     }
