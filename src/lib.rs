@@ -20,5 +20,6 @@ pub mod plan;
 pub mod process;
 pub mod retry;
 pub mod shutdown;
+pub mod source;
 pub mod workspace;
 pub mod yaml;

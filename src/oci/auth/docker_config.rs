@@ -225,7 +225,7 @@ mod tests {
 
     #[test]
     fn a_broken_file_is_named_without_quoting_it() {
-        assert_eq!(lookup(r#"{"auths":{"r.io":{"auth":5}}}"#, "r.io", "a"), "not a credentials file (line 1, column 27)");
+        assert_eq!(lookup(r#"{"auths":{"r.io":{"auth":5}}}"#, "r.io", "a"), "not a credentials file (line 1, column 26)");
         assert!(lookup(r#"{"auths":{"r.io":{"auth":"!!"}}}"#, "r.io", "a").contains("log in again"));
     }
 }

@@ -13,6 +13,8 @@ mod docker_config;
 mod error;
 mod helper;
 mod scope;
+#[cfg(test)]
+mod tests;
 mod token;
 
 use std::fmt;
