@@ -5,7 +5,7 @@ use std::{panic::AssertUnwindSafe, time::Duration};
 use futures_util::FutureExt as _;
 
 use crate::{
-    executor::{Context, Executor, Readiness, helm_chart_build::HelmChartBuild, noop::Noop, oci_sync::OciSync},
+    executor::{Context, Executor, Readiness, noop::Noop},
     job::{Failure, FailureKind, JobType, Outputs},
     plan::Plan,
     shutdown::Cancel,
@@ -14,8 +14,9 @@ use crate::{
 /// Every executor of this build.
 #[derive(Debug, Default)]
 pub struct Executors {
-    helm_chart_build: HelmChartBuild,
-    oci_sync: OciSync,
+    /// Stands in for `noop` in tests of the layers above.
+    #[cfg(test)]
+    pub(super) scripted: Option<crate::executor::scripted::Scripted>,
 }
 
 impl Executors {
@@ -24,12 +25,16 @@ impl Executors {
     /// # Errors
     /// Whatever failed first. A failure of cleanup is logged, never returned.
     pub async fn run(&self, plan: &Plan, cx: &Context, cleanup_deadline: Duration) -> Result<Outputs, Failure> {
+        #[cfg(test)]
+        if let (Plan::Noop(_), Some(scripted)) = (plan, &self.scripted) {
+            return drive(scripted, cx, &(), cleanup_deadline).await;
+        }
         let noop = Noop { job_type: plan.job_type() };
         match plan {
-            Plan::HelmChartBuild(plan) => drive(&self.helm_chart_build, cx, plan, cleanup_deadline).await,
-            Plan::OciSync(plan) => drive(&self.oci_sync, cx, plan, cleanup_deadline).await,
             Plan::NoopBuild(_) | Plan::NoopSync(_) | Plan::Noop(_) | Plan::HealthCheck(_) => drive(&noop, cx, &(), cleanup_deadline).await,
-            Plan::DockerBuild(_)
+            Plan::HelmChartBuild(_)
+            | Plan::OciSync(_)
+            | Plan::DockerBuild(_)
             | Plan::ContainerImageBuild(_)
             | Plan::TerraformModuleBuild(_)
             | Plan::KubernetesManifestBuild(_)
@@ -46,10 +51,10 @@ impl Executors {
         let mut found = Vec::with_capacity(JobType::ALL.len());
         for &job_type in JobType::ALL {
             let readiness = match job_type {
-                JobType::HelmChartBuild => self.helm_chart_build.probe().await,
-                JobType::OciSync => self.oci_sync.probe().await,
                 JobType::NoopBuild | JobType::NoopSync | JobType::Noop | JobType::HealthCheck => Noop { job_type }.probe().await,
-                JobType::DockerBuild
+                JobType::HelmChartBuild
+                | JobType::OciSync
+                | JobType::DockerBuild
                 | JobType::ContainerImageBuild
                 | JobType::TerraformModuleBuild
                 | JobType::KubernetesManifestBuild

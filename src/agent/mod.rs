@@ -5,6 +5,8 @@
 
 mod dispatch;
 mod supervisor;
+#[cfg(test)]
+mod tests;
 
 pub use dispatch::Executors;
 pub use supervisor::{Job, Options, Supervisor};

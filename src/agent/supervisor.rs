@@ -9,6 +9,7 @@
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use jiff::Timestamp;
+use secrecy::{ExposeSecret as _, SecretString};
 
 use super::Executors;
 use crate::{
@@ -18,7 +19,7 @@ use crate::{
     oci,
     plan::Plan,
     shutdown::Cancel,
-    workspace::{Limits, Workspace},
+    workspace::{Minimum, Workspace, admit},
 };
 
 /// How long cleanup may take before it is given up, counted and logged.
@@ -38,6 +39,8 @@ pub struct Job {
     pub plan: Plan,
     /// Longest time for this execution; the type's default when absent.
     pub timeout: Option<Duration>,
+    /// Secrets that came with the plan: masked from the first line on.
+    pub secrets: Vec<SecretString>,
     /// Folder that relative local paths of the plan are relative to; absent for a control plane's job.
     pub local_base: Option<PathBuf>,
 }
@@ -54,7 +57,7 @@ pub struct Options {
     /// Time a job's processes have between SIGTERM and SIGKILL.
     pub kill_grace: Duration,
     /// What has to be free before a job is started.
-    pub disk: Limits,
+    pub disk: Minimum,
 }
 
 /// Runs executions, any number at once.
@@ -81,7 +84,8 @@ impl Supervisor {
     pub async fn run(&self, job: &Job, cancel: &Cancel, progress: &Progress, sink: Box<dyn Sink>) -> Receipt {
         let started_at = Timestamp::now();
         let execution = ExecutionId::generate();
-        let outcome = match Workspace::create(&self.options.state_dir, &execution, &self.options.disk) {
+        let admitted = admit(&self.options.state_dir, self.options.disk);
+        let outcome = match admitted.and_then(|()| Workspace::create(&self.options.state_dir, &execution)) {
             Ok(workspace) => self.in_workspace(job, execution, workspace, cancel, progress, sink).await,
             Err(error) => Outcome::Failed(Box::new(Failure::from(error).at_step("workspace"))),
         };
@@ -97,10 +101,15 @@ impl Supervisor {
         progress: &Progress,
         sink: Box<dyn Sink>,
     ) -> Outcome {
-        let log = match JobLog::open(workspace.log_dir(), self.options.log_policy, sink) {
+        let opened = workspace.folder("log").map_err(Failure::from);
+        let opened = opened.and_then(|folder| Ok(JobLog::open(&folder, self.options.log_policy, sink)?.with_progress(progress)));
+        let log = match opened {
             Ok(log) => log,
-            Err(error) => return Outcome::Failed(Box::new(Failure::from(error).at_step("workspace"))),
+            Err(failure) => return Outcome::Failed(Box::new(failure.at_step("workspace"))),
         };
+        for secret in &job.secrets {
+            log.add_secret(secret.expose_secret());
+        }
         let workspace = Arc::new(workspace);
         let cx = Context {
             job: job.id.clone(),
@@ -110,14 +119,15 @@ impl Supervisor {
             progress: progress.clone(),
             workspace: Arc::clone(&workspace),
             oci: Arc::clone(&self.oci),
-            kill_grace: self.options.kill_grace,
             local_base: job.local_base.clone(),
         };
         let timeout = job.timeout.or(self.options.execution_timeout).unwrap_or_else(|| job.job_type.default_timeout());
         let result = self.until_deadline(job, &cx, timeout).await;
         let outcome = redacted(conclude(result, cancel, progress, timeout), &log);
         // Nothing may be called over before its last line has arrived.
-        log.close().await;
+        if !log.flush().await {
+            tracing::warn!(execution = %cx.execution, "the job's log could not be shown to its end in time");
+        }
         if let Err(error) = workspace.remove().await {
             tracing::warn!(execution = %cx.execution, %error, "the workspace could not be removed");
         }
@@ -134,13 +144,10 @@ impl Supervisor {
             () = cx.cancel.cancelled() => {}
         }
         let patience = self.options.kill_grace + CLEANUP_DEADLINE + STOP_MARGIN;
-        match tokio::time::timeout(patience, work).await {
-            Ok(result) => result,
-            Err(_) => {
-                tracing::error!(execution = %cx.execution, "the executor did not stop in time and was abandoned");
-                Err(Failure::new(FailureKind::Internal, "the executor did not stop in time and was abandoned"))
-            }
-        }
+        tokio::time::timeout(patience, work).await.unwrap_or_else(|_| {
+            tracing::error!(execution = %cx.execution, "the executor did not stop in time and was abandoned");
+            Err(Failure::new(FailureKind::Internal, "the executor did not stop in time and was abandoned"))
+        })
     }
 }
 
@@ -161,7 +168,8 @@ fn conclude(result: Result<Outputs, Failure>, cancel: &Cancel, progress: &Progre
                 timeout.as_secs_f64(),
                 failure.step
             );
-            let late = Failure { evidence: failure.evidence, ..Failure::new(FailureKind::DeadlineExceeded, message).at_step(&failure.step) };
+            let late =
+                Failure { evidence: failure.evidence, ..Failure::new(FailureKind::DeadlineExceeded, message).at_step(&failure.step) };
             Outcome::TimedOut(Box::new(late))
         }
         Some(cause) => Outcome::Cancelled(cause),

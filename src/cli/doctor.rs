@@ -7,7 +7,7 @@ use crate::{
     agent::Executors,
     config::Config,
     executor::Readiness,
-    workspace::{Limits, admit},
+    workspace::{Minimum, admit},
 };
 
 struct Row {
@@ -18,7 +18,7 @@ struct Row {
 }
 
 /// Checks the machine and every executor. Succeeds when the runner itself can work; a job type that is not ready does not fail it.
-pub(super) async fn doctor(console: &Console, config: &Config, format: OutputFormat) -> Exit {
+pub(super) async fn doctor(console: Console, config: &Config, format: OutputFormat) -> Exit {
     let state = state_dir(config);
     let usable = state.ready;
     let mut rows = vec![state];
@@ -52,9 +52,9 @@ pub(super) async fn doctor(console: &Console, config: &Config, format: OutputFor
 /// Whether the state folder can be written to and has room for a job.
 fn state_dir(config: &Config) -> Row {
     let name = "state folder".to_owned();
-    let limits = Limits { min_free_bytes: config.min_free_disk, min_free_inodes: config.min_free_inodes };
+    let minimum = Minimum { bytes: config.min_free_disk, inodes: config.min_free_inodes };
     let dir = &config.state_dir;
-    let outcome = crate::workspace::open_state_dir(dir).and_then(|()| admit(dir, &limits));
+    let outcome = crate::workspace::open_state(dir).and_then(|()| admit(dir, minimum));
     match outcome {
         Ok(()) => Row { name, ready: true, detail: dir.display().to_string(), remedy: String::new() },
         Err(error) => {

@@ -6,7 +6,7 @@ use super::{Console, Exit, args::OutputFormat};
 use crate::config::Resolved;
 
 /// Prints every setting; secrets are hidden.
-pub(super) fn explain(console: &Console, resolved: &Resolved, format: OutputFormat) -> Exit {
+pub(super) fn explain(console: Console, resolved: &Resolved, format: OutputFormat) -> Exit {
     match format {
         OutputFormat::Json => {
             let rows: Vec<_> = resolved

@@ -4,7 +4,6 @@
 
 mod args;
 mod console;
-mod destination;
 mod doctor;
 mod exit;
 mod explain;
@@ -19,7 +18,7 @@ pub use exit::Exit;
 
 use args::{Cli, Command, ConfigCommand, OutputFormat};
 
-use crate::config::{Config, ConfigError, Layers, Resolved, load};
+use crate::config::{Config, ConfigError, Layers, load};
 
 /// Runs the command and returns how the process is to end.
 pub fn main(arguments: impl IntoIterator<Item = OsString>, environment: impl IntoIterator<Item = (OsString, OsString)>) -> Exit {
@@ -32,10 +31,11 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>, environment: impl Int
         }
     };
     // Variables that are not UTF-8 cannot be settings of ours.
-    let environment = environment.into_iter().filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?))).collect();
+    let environment: BTreeMap<String, String> =
+        environment.into_iter().filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?))).collect();
     match without_configuration(console, &cli) {
         Some(exit) => exit,
-        None => with_configuration(console, cli, args::flags(&matches), environment),
+        None => with_configuration(console, cli, args::flags(&matches), &environment),
     }
 }
 
@@ -89,8 +89,8 @@ fn print_schema(console: Console, job_type: Option<&str>) -> Exit {
     }
 }
 
-fn with_configuration(console: Console, cli: Cli, flags: BTreeMap<String, Vec<String>>, environment: BTreeMap<String, String>) -> Exit {
-    let resolved = match config_file(cli.config, &environment).and_then(|file| {
+fn with_configuration(console: Console, cli: Cli, flags: BTreeMap<String, Vec<String>>, environment: &BTreeMap<String, String>) -> Exit {
+    let resolved = match config_file(cli.config, environment).and_then(|file| {
         let layers = Layers { flags, environment: environment.clone(), file };
         load(&layers)
     }) {
@@ -102,25 +102,24 @@ fn with_configuration(console: Console, cli: Cli, flags: BTreeMap<String, Vec<St
         let ConfigCommand::Explain(format) = &config.command;
         return explain::explain(console, &resolved, format.output);
     }
-    let config = match Config::new(&resolved, &environment) {
+    let config = match Config::new(&resolved, environment) {
         Ok(config) => config,
         Err(errors) => return refuse(console, &errors),
     };
-    with_runtime(console, cli.command, cli.run, &resolved, config, environment)
-}
-
-fn with_runtime(
-    console: Console,
-    command: Option<Command>,
-    top_level: args::RunArgs,
-    resolved: &Resolved,
-    config: Config,
-    environment: BTreeMap<String, String>,
-) -> Exit {
     crate::telemetry::init(&config);
     for warning in &resolved.warnings {
         tracing::warn!("{warning}");
     }
+    let run = match cli.command {
+        Some(Command::Doctor(format)) => return block_on(console, doctor::doctor(console, &config, format.output)),
+        Some(Command::Run(arguments)) => arguments,
+        _ => cli.run,
+    };
+    block_on(console, run::run(console, &config, environment, &run))
+}
+
+/// Two threads: one may hash or wait for a disk while the other keeps the sockets busy.
+fn block_on(console: Console, work: impl Future<Output = Exit>) -> Exit {
     let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -128,11 +127,7 @@ fn with_runtime(
             return Exit::RunnerFailed;
         }
     };
-    let exit = match command {
-        Some(Command::Doctor(format)) => runtime.block_on(doctor::doctor(console, &config, format.output)),
-        Some(Command::Run(arguments)) => runtime.block_on(run::run(console, &config, &environment, &arguments)),
-        _ => runtime.block_on(run::run(console, &config, &environment, &top_level)),
-    };
+    let exit = runtime.block_on(work);
     // A blocking read that nobody waits for any more must not hold the process.
     runtime.shutdown_background();
     exit

@@ -1,21 +1,25 @@
 //! `build-runner run --job-file`: every file is read and checked before the first job starts; then one job after the other.
 
-use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
+use std::{
+    collections::{BTreeMap, HashSet},
+    sync::Arc,
+};
 
 use super::{
     Console, Exit,
     args::{OutputFormat, RunArgs},
-    destination::{self, Destination},
     receipts, terminal,
 };
 use crate::{
     agent::{Executors, Job, Options, Supervisor},
-    config::{Config, Verify},
+    config::{Config, HostSettings},
     job::{CancelCause, JobId, Receipt, ReceiptOutcome},
     logs::{LogPolicy, Progress},
-    oci, process,
+    oci,
+    plan::{GoDuration, Registry, RegistryType},
+    process,
     shutdown::{Cancel, Signals},
-    source::job_file,
+    source::job_file::{self, JobFile},
     workspace,
 };
 
@@ -30,6 +34,9 @@ pub(super) async fn run(console: Console, config: &Config, environment: &BTreeMa
             return Exit::WrongInput;
         }
     };
+    if let Err(error) = process::adopt_orphans() {
+        tracing::warn!(%error, "processes that a job leaves behind may not be found");
+    }
     let supervisor = match supervisor(config, environment) {
         Ok(supervisor) => supervisor,
         Err(problem) => {
@@ -48,10 +55,8 @@ pub(super) async fn run(console: Console, config: &Config, environment: &BTreeMa
     let format = arguments.output.output;
     tokio::select! {
         exit = run_all(console, config, &supervisor, &jobs, &cancel, format) => exit,
-        () = obey(console, signals, &cancel) => {
-            process::kill_everything();
-            Exit::Cancelled
-        }
+        // Dropping the jobs where they stand kills their processes.
+        () = obey(console, signals, &cancel) => Exit::Cancelled,
     }
 }
 
@@ -107,59 +112,91 @@ fn read_jobs(arguments: &RunArgs) -> Result<Vec<Job>, Vec<String>> {
         return Err(vec![format!("no job: give --job-file FILE (for instance plans/helm-chart-build.json); {hint}")]);
     }
     let mut problems = Vec::new();
-    let destination = match (&arguments.destination, std::env::current_dir()) {
-        (None, _) => None,
-        (Some(text), Ok(current_dir)) => destination::parse(text, &current_dir).map_err(|problem| problems.push(problem)).ok(),
-        (Some(_), Err(error)) => {
-            problems.push(format!("the current folder cannot be told: {error}"));
-            None
+    let destination = arguments.destination.as_deref().map(destination).transpose().unwrap_or_else(|problem| {
+        problems.push(format!("--destination: {problem}"));
+        None
+    });
+    let files = job_file::read_all(&arguments.job_files).unwrap_or_else(|rejected| {
+        problems.extend(rejected.iter().map(ToString::to_string));
+        Vec::new()
+    });
+    let mut jobs = Vec::with_capacity(files.len());
+    let mut seen = HashSet::new();
+    for mut file in files {
+        if let Some((registry, tag)) = &destination
+            && !file.plan.set_destination(registry.clone(), tag.clone())
+        {
+            problems.push(format!("{}: --destination: {} jobs push nothing; leave the option out", file.path.display(), file.job_type));
         }
-    };
-    let mut jobs: Vec<Job> = Vec::new();
-    for path in &arguments.job_files {
-        match job_file::read(path) {
-            Ok(files) => jobs.extend(files.into_iter().filter_map(|file| {
-                let place = file.path.display().to_string();
-                to_job(file, destination.as_ref()).map_err(|problem| problems.push(format!("{place}: {problem}"))).ok()
-            })),
-            Err(errors) => problems.extend(errors.iter().map(ToString::to_string)),
+        if let Err(rejected) = file.check_destination() {
+            problems.extend(rejected.iter().map(ToString::to_string));
         }
-    }
-    let mut seen = std::collections::HashSet::new();
-    for job in &jobs {
-        if !seen.insert(&job.id) {
-            problems.push(format!("id: two jobs are called '{}'; ids have to be unique", job.id));
+        if let Some(id) = &file.id
+            && !seen.insert(id.clone())
+        {
+            problems.push(format!("{}: id: '{id}' is the id of another job too; ids have to be unique", file.path.display()));
         }
+        jobs.push(to_job(file));
     }
     if problems.is_empty() { Ok(jobs) } else { Err(problems) }
 }
 
-fn to_job(file: job_file::JobFile, destination: Option<&Destination>) -> Result<Job, String> {
-    let job_type = file.job_type;
-    let mut plan = file.plan;
-    if let Some(destination) = destination
-        && !plan.set_destination(destination.registry.clone(), destination.tag.clone())
-    {
-        return Err(format!("--destination: a {job_type} job pushes nothing; leave the option out"));
+/// `--destination` as the registry object of a plan, and its tag.
+fn destination(text: &str) -> Result<(Registry, Option<String>), String> {
+    let current_dir = std::env::current_dir().map_err(|error| format!("the current folder cannot be told: {error}"))?;
+    let (location, tag) = oci::Location::parse_destination(text, &current_dir).map_err(|error| error.to_string())?;
+    let registry = match location {
+        oci::Location::Registry { host, repository, .. } => Registry::new(RegistryType::PrivateOci, format!("{host}/{repository}")),
+        oci::Location::Layout { path } => Registry::new(RegistryType::OciLayout, path.display().to_string()),
+    };
+    Ok((registry, tag))
+}
+
+fn to_job(file: JobFile) -> Job {
+    Job {
+        id: file.id.unwrap_or_else(JobId::generate),
+        job_type: file.job_type,
+        plan: file.plan,
+        timeout: file.timeouts.execution.map(GoDuration::get),
+        secrets: file.secrets,
+        local_base: Some(file.base),
     }
-    Ok(Job { id: file.id.unwrap_or_else(JobId::generate), job_type, plan, timeout: file.timeouts.execution, local_base: Some(file.base) })
 }
 
 fn supervisor(config: &Config, environment: &BTreeMap<String, String>) -> Result<Supervisor, String> {
-    workspace::open_state_dir(&config.state_dir).map_err(|error| {
-        format!("state folder {}: {error}; set --state-dir to a folder this user may write to", config.state_dir.display())
-    })?;
-    for swept in workspace::sweep(&config.state_dir) {
-        tracing::info!(workspace = %swept.display(), "removed what a killed runner left behind");
+    let state = &config.state_dir;
+    workspace::open_state(state)
+        .map_err(|error| format!("state folder {}: {error}; set --state-dir to a folder this user may write to", state.display()))?;
+    let swept = workspace::sweep(state).map_err(|error| error.to_string())?;
+    for name in swept.removed {
+        tracing::info!(execution = name, "removed what a killed runner left behind");
     }
-    let settings = oci_settings(config, environment);
-    let client = oci::Client::new(settings).map_err(|error| error.to_string())?;
+    for (execution, problem) in swept.failed {
+        tracing::warn!(execution, problem, "what a killed runner left behind cannot be removed");
+    }
+    let client = oci::Client::new(oci_settings(config, environment)).map_err(|error| error.to_string())?;
     let options = Options {
-        state_dir: config.state_dir.clone(),
-        log_policy: LogPolicy { head_bytes: config.job_log_head, tail_bytes: config.job_log_tail, ..LogPolicy::default() },
+        state_dir: state.clone(),
+        log_policy: LogPolicy { head: config.job_log_head, tail: config.job_log_tail, ..LogPolicy::default() },
         execution_timeout: config.execution_timeout,
         kill_grace: config.kill_grace,
-        disk: workspace::Limits { min_free_bytes: config.min_free_disk, min_free_inodes: config.min_free_inodes },
+        disk: workspace::Minimum { bytes: config.min_free_disk, inodes: config.min_free_inodes },
     };
     Ok(Supervisor::new(Executors::default(), Arc::new(client), options))
+}
+
+fn oci_settings(config: &Config, environment: &BTreeMap<String, String>) -> oci::Settings {
+    let host = |settings: &HostSettings| oci::HostSettings { plain_http: settings.plain_http, ca_file: settings.ca_file.clone() };
+    oci::Settings {
+        ca_file: config.ca_file.clone(),
+        hosts: config.hosts.iter().map(|(name, settings)| (name.clone(), host(settings))).collect(),
+        docker_config: match &config.docker_config {
+            None => oci::DockerConfig::UsualPlaces,
+            Some(path) if path.as_os_str() == "none" => oci::DockerConfig::None,
+            Some(path) => oci::DockerConfig::File(path.clone()),
+        },
+        environment: environment.clone(),
+        concurrency: config.transfer_concurrency,
+        ..oci::Settings::default()
+    }
 }

@@ -1,6 +1,7 @@
 //! What people see of a running job: on a terminal one live line with step, time and bytes under the log; elsewhere plain lines.
 
 use std::{
+    fmt::Write as _,
     io::IsTerminal as _,
     sync::{
         Arc,
@@ -120,14 +121,14 @@ fn live_line(now: &Snapshot, elapsed: Duration) -> String {
     let step = if now.step.is_empty() { "starting" } else { now.step };
     let mut line = format!("{step} {seconds:.1} s");
     if total > 0 {
-        line.push_str(&format!("  {} of {}", HumanBytes(done), HumanBytes(total)));
+        let _ = write!(line, "  {} of {}", HumanBytes(done), HumanBytes(total));
     } else if done > 0 {
-        line.push_str(&format!("  {}", HumanBytes(done)));
+        let _ = write!(line, "  {}", HumanBytes(done));
     }
     if now.meters.len() > 1 {
-        line.push_str(&format!("  ({} under way)", now.meters.len()));
+        let _ = write!(line, "  ({} under way)", now.meters.len());
     }
-    line.push_str(&format!("  [{:.0} s]", elapsed.as_secs_f64()));
+    let _ = write!(line, "  [{:.0} s]", elapsed.as_secs_f64());
     line
 }
 

@@ -2,5 +2,7 @@
 
 mod contract;
 pub mod noop;
+#[cfg(test)]
+pub(crate) mod scripted;
 
 pub use contract::{Context, Executor, Readiness};
