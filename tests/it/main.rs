@@ -13,4 +13,6 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod git_local;
 mod harness;
+mod process;
