@@ -102,7 +102,7 @@ fn with_configuration(console: Console, cli: Cli, flags: BTreeMap<String, Vec<St
         let ConfigCommand::Explain(format) = &config.command;
         return explain::explain(console, &resolved, format.output);
     }
-    let config = match Config::new(&resolved, environment) {
+    let config = match Config::new(&resolved) {
         Ok(config) => config,
         Err(errors) => return refuse(console, &errors),
     };

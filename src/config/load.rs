@@ -80,11 +80,25 @@ pub fn load(layers: &Layers) -> Result<Resolved, Vec<ConfigError>> {
         } else if let Some(entry) = file.get(setting.key) {
             entry.clone()
         } else {
-            (split(setting, setting.default), Origin::Default)
+            (default(setting, &layers.environment), Origin::Default)
         };
         values.insert(setting.key, entry);
     }
     if errors.is_empty() { Ok(Resolved { values, warnings: strange_variables(layers) }) } else { Err(errors) }
+}
+
+/// Every default is a constant, but for the state folder.
+fn default(setting: &Setting, environment: &BTreeMap<String, String>) -> Vec<String> {
+    if setting.key == "state_dir" { vec![default_state_dir(environment).display().to_string()] } else { split(setting, setting.default) }
+}
+
+/// `$XDG_STATE_HOME/build-runner`, `~/.local/state/build-runner`, or without a home `/var/lib/build-runner`.
+fn default_state_dir(environment: &BTreeMap<String, String>) -> PathBuf {
+    let set = |name: &str| environment.get(name).filter(|value| value.starts_with('/')).map(PathBuf::from);
+    set("XDG_STATE_HOME")
+        .or_else(|| set("HOME").map(|home| home.join(".local/state")))
+        .unwrap_or_else(|| "/var/lib".into())
+        .join("build-runner")
 }
 
 /// An empty text is no value at all: `BUILD_RUNNER_CA_FILE=` unsets what the file says.

@@ -118,13 +118,13 @@ impl Config {
     ///
     /// # Errors
     /// Every unusable value, all at once.
-    pub fn new(resolved: &Resolved, environment: &BTreeMap<String, String>) -> Result<Self, Vec<ConfigError>> {
+    pub fn new(resolved: &Resolved) -> Result<Self, Vec<ConfigError>> {
         let mut reader = Reader { resolved, errors: Vec::new(), read: Vec::new() };
-        let config = Self::read(&mut reader, environment);
+        let config = Self::read(&mut reader);
         if reader.errors.is_empty() { Ok(config) } else { Err(reader.errors) }
     }
 
-    fn read(r: &mut Reader<'_>, environment: &BTreeMap<String, String>) -> Self {
+    fn read(r: &mut Reader<'_>) -> Self {
         use tracing::level_filters::LevelFilter;
         let levels = [
             ("error", LevelFilter::ERROR),
@@ -134,7 +134,7 @@ impl Config {
             ("trace", LevelFilter::TRACE),
         ];
         Self {
-            state_dir: r.optional("state_dir", path).unwrap_or_else(|| default_state_dir(environment)),
+            state_dir: r.required("state_dir", path),
             log_level: r.optional("log_level", |t| one_of(t, &levels)).unwrap_or(LevelFilter::INFO),
             log_format: r
                 .optional("log_format", |t| one_of(t, &[("text", LogFormat::Text), ("json", LogFormat::Json)]))
@@ -181,15 +181,6 @@ fn hosts(r: &mut Reader<'_>) -> BTreeMap<String, HostSettings> {
     hosts
 }
 
-/// `$XDG_STATE_HOME/build-runner`, `~/.local/state/build-runner`, or without a home `/var/lib/build-runner`.
-fn default_state_dir(environment: &BTreeMap<String, String>) -> PathBuf {
-    let set = |name: &str| environment.get(name).filter(|value| value.starts_with('/')).map(PathBuf::from);
-    set("XDG_STATE_HOME")
-        .or_else(|| set("HOME").map(|home| home.join(".local/state")))
-        .unwrap_or_else(|| "/var/lib".into())
-        .join("build-runner")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -199,7 +190,7 @@ mod tests {
     fn every_declared_setting_is_really_read() {
         let resolved = load(&Layers::default()).expect("defaults load");
         let mut reader = Reader { resolved: &resolved, errors: Vec::new(), read: Vec::new() };
-        let _ = Config::read(&mut reader, &BTreeMap::new());
+        let _ = Config::read(&mut reader);
         assert_eq!(reader.errors, [], "the defaults are usable");
         let unread: Vec<_> = SETTINGS.iter().map(|s| s.key).filter(|key| !reader.read.contains(key)).collect();
         assert_eq!(unread, [""; 0]);
@@ -211,7 +202,7 @@ mod tests {
         for (key, value) in [("LOG_LEVEL", "loud"), ("KILL_GRACE", "soon"), ("PLAIN_HTTP_HOSTS", "http://a"), ("JOB_LOG_HEAD", "")] {
             layers.environment.insert(format!("BUILD_RUNNER_{key}"), value.to_owned());
         }
-        let errors = Config::new(&load(&layers).expect("loads"), &layers.environment).expect_err("four mistakes");
+        let errors = Config::new(&load(&layers).expect("loads")).expect_err("four mistakes");
         let shown = errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n");
         insta::assert_snapshot!(shown, @r"
         environment BUILD_RUNNER_LOG_LEVEL: log_level: 'loud' is none of error, warn, info, debug, trace
