@@ -13,5 +13,9 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod cli;
+mod git_local;
+mod git_remote;
 mod harness;
 mod oci_registry;
+mod process;
