@@ -74,7 +74,7 @@ pub(super) fn split_host(text: &str) -> Option<Split<'_>> {
 }
 
 /// One name for each of Docker Hub's.
-fn canonical(host: &str) -> String {
+pub(super) fn canonical(host: &str) -> String {
     let host = host.to_ascii_lowercase();
     if matches!(host.as_str(), HUB | "index.docker.io" | HUB_API) { HUB.to_owned() } else { host }
 }
