@@ -15,5 +15,6 @@ mod support;
 
 mod cli;
 mod git_local;
+mod git_remote;
 mod harness;
 mod process;
