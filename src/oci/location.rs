@@ -127,8 +127,11 @@ impl Location {
     /// # Errors
     /// When it is neither, with the form that is wanted.
     pub fn parse_destination(text: &str, base: &Path) -> Result<(Self, Option<String>), LocationError> {
-        // What stands before an '@' may be a password.
-        let shown = text.rsplit_once('@').map_or_else(|| text.to_owned(), |(_, rest)| format!("***@{rest}"));
+        // What stands before an '@' may be a password, unless a digest follows.
+        let shown = match text.rsplit_once('@') {
+            Some((_, rest)) if !rest.starts_with("sha") => format!("***@{rest}"),
+            _ => text.to_owned(),
+        };
         let wrong = |problem: String| LocationError::Destination { text: shown.clone(), problem };
         if let Some(rest) = text.strip_prefix("oci-layout:") {
             let (folder, tag) = match rest.rsplit_once(':') {
