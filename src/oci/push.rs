@@ -132,7 +132,8 @@ pub async fn push(cx: Cx<'_>, repository: &Repository, tag: &str, package: Packa
         cx.log.info(format_args!("{}:{tag} is {} already", repository.display(), found.digest));
         return Ok(artifact(&found));
     }
-    let mut uploads = futures_util::stream::iter(blobs).map(|blob| upload(cx, repository, blob)).buffer_unordered(PARALLEL);
+    let uploads: Vec<_> = blobs.into_iter().map(|blob| upload(cx, repository, blob)).collect();
+    let mut uploads = futures_util::stream::iter(uploads).buffer_unordered(PARALLEL);
     while let Some(done) = uploads.next().await {
         done?;
     }

@@ -18,4 +18,5 @@ mod git_local;
 mod git_remote;
 mod harness;
 mod oci_registry;
+mod helm;
 mod process;
