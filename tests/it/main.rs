@@ -13,5 +13,11 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod cli;
+mod git_local;
+mod git_remote;
 mod harness;
+mod helm;
+mod oci_registry;
 mod plans;
+mod process;
