@@ -17,4 +17,5 @@ mod cli;
 mod git_local;
 mod git_remote;
 mod harness;
+mod helm;
 mod process;
