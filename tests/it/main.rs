@@ -17,6 +17,7 @@ mod cli;
 mod git_local;
 mod git_remote;
 mod harness;
-mod oci_registry;
 mod helm;
+mod oci_registry;
 mod process;
+mod signals;
