@@ -17,5 +17,6 @@ mod cli;
 mod git_local;
 mod git_remote;
 mod harness;
+mod oci_registry;
 mod helm;
 mod process;
