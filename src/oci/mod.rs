@@ -29,10 +29,11 @@ mod reference;
 mod registry;
 mod settings;
 mod transport;
+mod verify;
 
 pub use auth::Credentials;
 pub use blob::{BlobSource, ByteStream, FileSource};
-pub use client::{Client, Cx, Repository, Stored, verified};
+pub use client::{Client, Cx, Repository, Stored};
 pub use descriptor::Descriptor;
 pub use error::{ContentError, Error};
 pub use location::{Location, LocationError};
@@ -41,3 +42,4 @@ pub use push::{Blob, Content, Package, push};
 pub use reference::{NameError, Reference};
 pub use registry::Registry;
 pub use settings::{DockerConfig, HostSettings, Settings, Timeouts};
+pub use verify::verified;

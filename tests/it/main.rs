@@ -18,4 +18,6 @@ mod git_local;
 mod git_remote;
 mod harness;
 mod helm;
+mod oci_registry;
 mod process;
+mod signals;
