@@ -21,3 +21,4 @@ mod helm;
 mod oci_faults;
 mod oci_registry;
 mod process;
+mod signals;
