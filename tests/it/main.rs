@@ -18,3 +18,4 @@ mod git_local;
 mod git_remote;
 mod harness;
 mod process;
+mod redaction;
