@@ -17,5 +17,8 @@ mod cli;
 mod git_local;
 mod git_remote;
 mod harness;
+mod helm;
+mod oci_registry;
 mod process;
 mod redaction;
+mod signals;
