@@ -21,4 +21,5 @@ mod helm;
 mod oci_faults;
 mod oci_registry;
 mod process;
+mod redaction;
 mod signals;
