@@ -10,7 +10,7 @@ fn parsed(text: &str, name: &str) -> Vec<JobFile> {
 }
 
 fn refused(text: &str, name: &str) -> String {
-    parse(text, Path::new(name), Path::new("/base")).map(|_| String::new()).unwrap_or_else(|rejected| rejected.to_string())
+    parse(text, Path::new(name), Path::new("/base")).map_or_else(|rejected| rejected.to_string(), |_| String::new())
 }
 
 #[test]
@@ -48,8 +48,8 @@ fn secrets_come_from_files_beside_the_job_file() {
     assert_eq!(job.base, folder.path());
     assert_eq!(job.secrets.iter().map(ExposeSecret::expose_secret).collect::<Vec<_>>(), ["hunter2"]);
     assert!(!format!("{job:?}").contains("hunter2"));
-    for (content, problem) in
-        [(&b"\n"[..], "it is empty"), (b"\xff", "it is not UTF-8 text"), (&[b'x'; 300 << 10], "it is bigger than 262144 bytes")]
+    let big = vec![b'x'; 300 << 10];
+    for (content, problem) in [(&b"\n"[..], "it is empty"), (b"\xff", "it is not UTF-8 text"), (&big[..], "it is bigger than 262144 bytes")]
     {
         std::fs::write(folder.path().join("token"), content).expect("writes");
         let message = read(&folder.path().join("job.yaml")).expect_err("refused").to_string();
