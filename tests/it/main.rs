@@ -11,13 +11,13 @@
 
 #[macro_use]
 #[path = "../support/mod.rs"]
-mod support;
-
 mod cli;
 mod git_local;
 mod git_remote;
 mod harness;
 mod helm;
 mod oci_registry;
+mod plans;
 mod process;
 mod signals;
+mod support;
