@@ -19,5 +19,6 @@ mod helm;
 mod oci_registry;
 mod plans;
 mod process;
+mod redaction;
 mod signals;
 mod support;
