@@ -11,6 +11,8 @@
 
 #[macro_use]
 #[path = "../support/mod.rs"]
+mod support;
+
 mod cli;
 mod git_local;
 mod git_remote;
@@ -21,4 +23,3 @@ mod plans;
 mod process;
 mod redaction;
 mod signals;
-mod support;
