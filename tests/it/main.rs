@@ -15,4 +15,5 @@ mod support;
 
 mod git_local;
 mod harness;
+mod image;
 mod process;
