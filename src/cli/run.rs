@@ -1,9 +1,6 @@
 //! `build-runner run --job-file`: every file is read and checked before the first job starts; then one job after the other.
 
-use std::{
-    collections::{BTreeMap, HashSet},
-    sync::Arc,
-};
+use std::{collections::BTreeMap, sync::Arc};
 
 use super::{
     Console, Exit,
@@ -121,7 +118,6 @@ fn read_jobs(arguments: &RunArgs) -> Result<Vec<Job>, Vec<String>> {
         Vec::new()
     });
     let mut jobs = Vec::with_capacity(files.len());
-    let mut seen = HashSet::new();
     for mut file in files {
         if let Some((registry, tag)) = &destination
             && !file.plan.set_destination(registry.clone(), tag.clone())
@@ -130,11 +126,6 @@ fn read_jobs(arguments: &RunArgs) -> Result<Vec<Job>, Vec<String>> {
         }
         if let Err(rejected) = file.check_destination() {
             problems.extend(rejected.iter().map(ToString::to_string));
-        }
-        if let Some(id) = &file.id
-            && !seen.insert(id.clone())
-        {
-            problems.push(format!("{}: id: '{id}' is the id of another job too; ids have to be unique", file.path.display()));
         }
         jobs.push(to_job(file));
     }

@@ -64,6 +64,25 @@ pub const SETTINGS: &[Setting] = &[
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fmt::Write as _;
+
+    /// The README's table, made from the settings; paste it there when this test fails.
+    fn table() -> String {
+        let mut table = "| key | value | default | meaning |\n|---|---|---|---|\n".to_owned();
+        for s in SETTINGS {
+            let default = if s.default.is_empty() { String::new() } else { format!("`{}`", s.default) };
+            let _ = writeln!(table, "| `{}` | `{}` | {default} | {} |", s.key, s.value_name, s.help);
+        }
+        table
+    }
+
+    #[test]
+    fn the_readme_lists_every_setting() {
+        let readme = include_str!("../../README.md");
+        let (_, after) = readme.split_once("a test compares -->\n").expect("the marker");
+        let (listed, _) = after.split_once("<!-- /settings -->").expect("the end marker");
+        assert_eq!(listed, table());
+    }
 
     #[test]
     fn names_follow_from_the_key_and_are_unique() {

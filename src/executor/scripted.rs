@@ -83,9 +83,9 @@ impl Executor for Scripted {
         }
         let sleep = tokio::time::sleep(self.duration);
         if self.deaf {
-            sleep.await
+            sleep.await;
         } else {
-            cx.cancel.run(sleep).await?
+            cx.cancel.run(sleep).await?;
         }
         match &self.end {
             End::Success => Ok(()),

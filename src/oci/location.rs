@@ -127,7 +127,9 @@ impl Location {
     /// # Errors
     /// When it is neither, with the form that is wanted.
     pub fn parse_destination(text: &str, base: &Path) -> Result<(Self, Option<String>), LocationError> {
-        let wrong = |problem: String| LocationError::Destination { text: text.to_owned(), problem };
+        // What stands before an '@' may be a password.
+        let shown = text.rsplit_once('@').map_or_else(|| text.to_owned(), |(_, rest)| format!("***@{rest}"));
+        let wrong = |problem: String| LocationError::Destination { text: shown.clone(), problem };
         if let Some(rest) = text.strip_prefix("oci-layout:") {
             let (folder, tag) = match rest.rsplit_once(':') {
                 Some((folder, tag)) if !tag.contains('/') => (folder, Some(tag)),
