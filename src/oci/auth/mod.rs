@@ -9,6 +9,7 @@
 
 mod authenticator;
 mod challenge;
+pub mod cloud;
 mod docker_config;
 mod error;
 mod helper;
