@@ -2,7 +2,7 @@
 #![no_main]
 
 use build_runner::job::JobType;
-use build_runner::plan::{Plan, PipelineFile, Strictness};
+use build_runner::plan::{PipelineFile, Plan, Strictness};
 use build_runner::yaml;
 use libfuzzer_sys::fuzz_target;
 

@@ -9,6 +9,7 @@ use std::os::unix::fs::chown;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use nix::sys::statfs::{OVERLAYFS_SUPER_MAGIC, statfs};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -66,8 +67,9 @@ impl Buildah {
     fn new() -> Self {
         let root = tempfile::Builder::new().prefix("image-").tempdir().unwrap();
         let dir = root.path();
-        // vfs: works where the root itself is an overlay.
-        let storage = format!("[storage]\ndriver = \"vfs\"\nrunroot = \"{0}/run\"\ngraphroot = \"{0}/graph\"\n", dir.display());
+        // Layers that need no copies, except where the folder is on an overlay itself.
+        let driver = if statfs(dir).unwrap().filesystem_type() == OVERLAYFS_SUPER_MAGIC { "vfs" } else { "overlay" };
+        let storage = format!("[storage]\ndriver = \"{driver}\"\nrunroot = \"{0}/run\"\ngraphroot = \"{0}/graph\"\n", dir.display());
         fs::write(dir.join("storage.conf"), storage).unwrap();
         let policy = dir.join("policy.json");
         fs::write(&policy, r#"{"default": [{"type": "insecureAcceptAnything"}]}"#).unwrap();
@@ -88,14 +90,17 @@ impl Buildah {
     /// Builds the Dockerfile as it stands, and gives the image's id.
     fn build(&self) -> String {
         let runtime = self.base_image(["runtime", "ca-certificates", "git"]);
-        let builder = self.with_compiler(&self.base_image(["builder", "gcc", "libc6-dev"]));
+        let builder = self.base_image(["builder", "gcc", "libc6-dev"]);
         let cache = tools::tools_bin().with_file_name("image-target");
         fs::create_dir_all(&cache).unwrap();
-        let mut command = self.build_command();
+        let mut command = self.command();
+        command.args(["build", "--quiet", "--layers=false", "--pull-never", "--signature-policy"]).arg(&self.policy);
         command.args(["--build-arg", &format!("BUILDER_IMAGE={builder}"), "--build-arg", &format!("RUNTIME_IMAGE={runtime}")]);
         command.args(["--build-arg", &format!("CARGO_FLAGS={CARGO_FLAGS}")]);
-        command.args(["--volume", &format!("{}:/opt/rust:ro", sysroot().display())]);
-        command.args(["--volume", &format!("{}:/opt/cargo/registry:ro", cargo_registry().display())]);
+        for part in ["bin", "lib"] {
+            command.args(["--volume", &format!("{}/{part}:/usr/local/cargo/{part}:ro", sysroot().display())]);
+        }
+        command.args(["--volume", &format!("{}:/root/.cargo/registry:ro", cargo_registry().display())]);
         command.args(["--volume", &format!("{}:/src/target", cache.display())]);
         finished(command.arg(CHECKOUT)).trim().to_owned()
     }
@@ -108,20 +113,6 @@ impl Buildah {
         self.run(["pull", "--quiet", "--signature-policy", policy, archive.trim()]).trim().to_owned()
     }
 
-    /// The builder's base image, with a place for the compiler, as images of Rust have one.
-    fn with_compiler(&self, base: &str) -> String {
-        let context = tempfile::tempdir().unwrap();
-        let file = format!("FROM {base}\nENV PATH=/opt/rust/bin:/usr/sbin:/usr/bin:/sbin:/bin CARGO_HOME=/opt/cargo\n");
-        fs::write(context.path().join("Dockerfile"), file).unwrap();
-        finished(self.build_command().arg(context.path())).trim().to_owned()
-    }
-
-    fn build_command(&self) -> Command {
-        let mut command = self.command();
-        command.args(["build", "--quiet", "--layers=false", "--pull-never", "--signature-policy"]).arg(&self.policy);
-        command
-    }
-
     fn run_inside(&self, container: &str, volumes: &[String], args: &[&str]) -> String {
         let mut command = self.command();
         command.arg("run");
@@ -129,6 +120,13 @@ impl Buildah {
             command.args(["--volume", volume]);
         }
         finished(command.args([container, "--"]).args(args))
+    }
+}
+
+impl Drop for Buildah {
+    fn drop(&mut self) {
+        // What is still mounted keeps the folder from being removed.
+        let _ = self.command().args(["rm", "--all"]).output();
     }
 }
 
