@@ -5,7 +5,7 @@ use std::{panic::AssertUnwindSafe, time::Duration};
 use futures_util::FutureExt as _;
 
 use crate::{
-    executor::{Context, Executor, Readiness, noop::Noop},
+    executor::{Context, Executor, Readiness, helm_chart_build::HelmChartBuild, noop::Noop},
     job::{Failure, FailureKind, JobType, Outputs},
     plan::Plan,
     shutdown::Cancel,
@@ -32,8 +32,8 @@ impl Executors {
         let noop = Noop { job_type: plan.job_type() };
         match plan {
             Plan::NoopBuild(_) | Plan::NoopSync(_) | Plan::Noop(_) | Plan::HealthCheck(_) => drive(&noop, cx, &(), cleanup_deadline).await,
-            Plan::HelmChartBuild(_)
-            | Plan::OciSync(_)
+            Plan::HelmChartBuild(plan) => drive(&HelmChartBuild, cx, plan, cleanup_deadline).await,
+            Plan::OciSync(_)
             | Plan::DockerBuild(_)
             | Plan::ContainerImageBuild(_)
             | Plan::TerraformModuleBuild(_)
@@ -52,8 +52,8 @@ impl Executors {
         for &job_type in JobType::ALL {
             let readiness = match job_type {
                 JobType::NoopBuild | JobType::NoopSync | JobType::Noop | JobType::HealthCheck => Noop { job_type }.probe().await,
-                JobType::HelmChartBuild
-                | JobType::OciSync
+                JobType::HelmChartBuild => HelmChartBuild.probe().await,
+                JobType::OciSync
                 | JobType::DockerBuild
                 | JobType::ContainerImageBuild
                 | JobType::TerraformModuleBuild

@@ -1,6 +1,7 @@
 //! Executors: one folder per job type, none of which imports another.
 
 mod contract;
+pub mod helm_chart_build;
 pub mod noop;
 #[cfg(test)]
 pub(crate) mod scripted;

@@ -49,12 +49,15 @@ fn the_image_is_built_and_runs_without_rights() {
 
     let jobs = buildah.root.path().join("jobs");
     fs::create_dir(&jobs).unwrap();
-    fs::write(jobs.join("job.yaml"), "type: noop\nplan: {}\n").unwrap();
+    let plan = serde_json::json!({"git_source": {"url": "/fixtures/charts/sample"}, "helm_build_plan": {}});
+    fs::write(jobs.join("job.json"), serde_json::json!({"type": "helm-chart-build", "plan": plan}).to_string()).unwrap();
     chown(&jobs, Some(RUNNER), Some(RUNNER)).unwrap();
-    let volume = format!("{}:/jobs", jobs.display());
-    let receipt = inside(&[volume], &["build-runner", "run", "--job-file", "/jobs/job.yaml", "--output", "json"]);
-    let receipt: Value = serde_json::from_str(&receipt).unwrap();
+    let volumes = [format!("{}:/jobs", jobs.display()), format!("{CHECKOUT}/fixtures:/fixtures:ro")];
+    let run = ["build-runner", "run", "--job-file", "/jobs/job.json", "--destination", "oci-layout:/jobs/chart", "--output", "json"];
+    let receipt: Value = serde_json::from_str(&inside(&volumes, &run)).unwrap();
     assert_eq!(receipt["outcome"], "succeeded", "{receipt}");
+    let digest = receipt["outputs"]["artifacts"][0]["digest"].as_str().unwrap();
+    assert!(jobs.join("chart/blobs/sha256").join(digest.trim_start_matches("sha256:")).is_file(), "{receipt}");
 }
 
 /// buildah with a storage of its own, gone with this.

@@ -15,6 +15,9 @@ mod support;
 
 mod cli;
 mod git_local;
+mod git_remote;
 mod harness;
+mod helm;
 mod image;
+mod oci_registry;
 mod process;

@@ -6,12 +6,14 @@
 //! | [`runner`] | the built binary with a home, a state folder and an environment of its own; receipts; spawned runs |
 //! | [`registry`] | real registries, plain or with TLS and a password, with their access log |
 //! | [`http_files`] | a static HTTP file server that counts requests |
+//! | [`git_server`] | `git http-backend` with a password, faults, and an eye on credentials |
 //! | [`proxy`] | a TCP proxy that delays, cuts and stalls |
 //! | [`process`] | children that are killed when dropped, and whose lines can be awaited |
 //!
 //! A test that needs a tool begins with `require_tools!("docker-registry", "helm");`. Where the tool is missing, the test
 //! does not run and that is recorded, so that the summary of `scripts/test` counts it; under `CI=true` it fails.
 
+pub(crate) mod git_server;
 pub(crate) mod http_files;
 pub(crate) mod not_run;
 pub(crate) mod process;
