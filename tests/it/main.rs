@@ -19,6 +19,7 @@ mod git_remote;
 mod harness;
 mod helm;
 mod image;
+mod oci_faults;
 mod oci_registry;
 mod plans;
 mod process;
