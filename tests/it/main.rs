@@ -18,6 +18,7 @@ mod git_local;
 mod git_remote;
 mod harness;
 mod helm;
+mod image;
 mod oci_faults;
 mod oci_registry;
 mod plans;
