@@ -1,0 +1,16 @@
+//! The black-box tests: the built binary against real registries, real tools and planted faults.
+//!
+//! One binary for all of them, so that one link serves all. A module per subject; what they share is in `tests/support`.
+//! Everything is on loopback, on ports the kernel gave out, in temporary folders; every process is ended by its pid.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::disallowed_methods,
+    reason = "a test that cannot go on has to panic, and tests start real tools as children of their own"
+)]
+
+#[macro_use]
+#[path = "../support/mod.rs"]
+mod support;
+
+mod harness;
