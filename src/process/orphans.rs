@@ -1,0 +1,50 @@
+//! Adopting orphans: grandchildren whose parents died become children of the runner, are found there, and are reaped.
+//!
+//! A runner that is process 1 of a container inherits every orphan anyway; without reaping, the process table fills with the dead.
+
+use std::{
+    collections::BTreeSet,
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use nix::{
+    sys::wait::{WaitPidFlag, waitpid},
+    unistd::Pid,
+};
+
+static ADOPTING: AtomicBool = AtomicBool::new(false);
+
+/// Children started by [`super::Command`]: tokio waits for them, nobody else may. Held while one is being started, so that a child
+/// that dies at once is not taken for an orphan.
+static CHILDREN: Mutex<BTreeSet<i32>> = Mutex::new(BTreeSet::new());
+
+pub(super) fn children() -> MutexGuard<'static, BTreeSet<i32>> {
+    CHILDREN.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Makes this process the one that orphans of its children fall to, for the rest of its life. Called once by `main`; from then on every child of
+/// this process has to be started by [`super::Command`].
+///
+/// # Errors
+/// When the kernel refuses.
+pub fn adopt_orphans() -> std::io::Result<()> {
+    nix::sys::prctl::set_child_subreaper(true)?;
+    ADOPTING.store(true, Ordering::Relaxed);
+    Ok(())
+}
+
+/// Waits for dead orphans, if this process adopts them. Does not block.
+pub(super) fn reap() {
+    if !ADOPTING.load(Ordering::Relaxed) {
+        return;
+    }
+    let own = children();
+    for pid in super::leftovers::dead_children() {
+        if !own.contains(&pid) {
+            let _ = waitpid(Pid::from_raw(pid), Some(WaitPidFlag::WNOHANG));
+        }
+    }
+}

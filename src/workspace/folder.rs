@@ -1,0 +1,228 @@
+//! One private folder and the lock that says it is in use.
+
+use std::{
+    fs::TryLockError,
+    os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _},
+    path::{Path, PathBuf},
+    sync::Mutex,
+    time::Duration,
+};
+
+use fs_err::os::unix::fs::OpenOptionsExt as _;
+
+use super::{Error, remove};
+use crate::{
+    job::ExecutionId,
+    process::{Command, Environment, stop_execution},
+};
+
+/// How long removing a workspace may take; what is left then is swept at the next start.
+const REMOVAL: Duration = Duration::from_mins(1);
+
+/// Where the workspaces of a state folder are.
+pub(super) fn all(state: &Path) -> PathBuf {
+    state.join("workspaces")
+}
+
+/// The file whose lock says that the workspace beside it is in use. Ids never begin with a dot, so the two cannot be confused.
+pub(super) fn lock_file(root: &Path) -> PathBuf {
+    root.with_file_name(format!(".{}.lock", root.file_name().unwrap_or_default().to_string_lossy()))
+}
+
+/// The execution that a name in the folder of workspaces stands for: itself, or the one it is the lock of.
+pub(super) fn execution_of(name: &str) -> &str {
+    name.strip_prefix('.').and_then(|name| name.strip_suffix(".lock")).unwrap_or(name)
+}
+
+/// Makes `folder` and its parents, readable by the owner alone; takes away what others may do to an existing one.
+pub(super) fn private_folder(folder: &Path) -> Result<(), Error> {
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(folder)
+        .map_err(|error| std::io::Error::new(error.kind(), format!("the folder '{}' cannot be made: {error}", folder.display())))?;
+    let metadata = fs_err::metadata(folder)?;
+    if metadata.uid() != nix::unistd::geteuid().as_raw() {
+        return Err(Error::Foreign(folder.to_owned()));
+    }
+    if metadata.mode() & 0o077 != 0 {
+        fs_err::set_permissions(folder, std::fs::Permissions::from_mode(0o700))?;
+    }
+    Ok(())
+}
+
+/// Takes the lock of a workspace; `None` when another process (or another value of this one) holds it.
+pub(super) fn lock(root: &Path) -> Result<Option<fs_err::File>, Error> {
+    let path = lock_file(root);
+    loop {
+        let file = fs_err::OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(&path)?;
+        match file.file().try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Ok(None),
+            Err(TryLockError::Error(error)) => return Err(error.into()),
+        }
+        // Whoever held it before may have removed the file between our open and our lock: then it guards nothing.
+        match std::fs::metadata(&path) {
+            Ok(now) if now.ino() == file.metadata()?.ino() => return Ok(Some(file)),
+            _ => {}
+        }
+    }
+}
+
+/// The private folder of one execution. Removed by [`Workspace::remove`], or as a last resort when dropped.
+#[derive(Debug)]
+pub struct Workspace {
+    root: PathBuf,
+    execution: String,
+    /// The lock; gone once the folder is.
+    held: Mutex<Option<fs_err::File>>,
+}
+
+impl Workspace {
+    /// Makes `<state>/workspaces/<execution>`, empty but for a private home and a folder for temporary files.
+    /// What an earlier, killed attempt left there goes first.
+    ///
+    /// # Errors
+    /// [`Error::InUse`] when a living runner has it, [`Error::Foreign`] or [`Error::Io`].
+    pub fn create(state: &Path, execution: &ExecutionId) -> Result<Self, Error> {
+        private_folder(state)?;
+        let state = fs_err::canonicalize(state)?;
+        private_folder(&all(&state))?;
+        let root = all(&state).join(execution.as_str());
+        let held = lock(&root)?.ok_or_else(|| Error::InUse(root.clone()))?;
+        if root.exists() {
+            let _ = stop_execution(execution.as_str());
+            remove::tree(&root, REMOVAL)?;
+        }
+        let workspace = Self { root, execution: execution.to_string(), held: Mutex::new(Some(held)) };
+        for folder in [workspace.root().to_owned(), workspace.home(), workspace.tmp()] {
+            private_folder(&folder)?;
+        }
+        Ok(workspace)
+    }
+
+    /// The folder itself, absolute and without links.
+    #[must_use]
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// The execution it belongs to.
+    #[must_use]
+    pub fn execution(&self) -> &str {
+        &self.execution
+    }
+
+    /// The state folder it is in.
+    #[must_use]
+    pub fn state(&self) -> &Path {
+        // `<state>/workspaces/<execution>`
+        self.root.ancestors().nth(2).unwrap_or(&self.root)
+    }
+
+    /// Home of the tools that run for this execution.
+    #[must_use]
+    pub fn home(&self) -> PathBuf {
+        self.root.join("home")
+    }
+
+    /// Their temporary files.
+    #[must_use]
+    pub fn tmp(&self) -> PathBuf {
+        self.root.join("tmp")
+    }
+
+    /// A private folder of that name inside the workspace, made if need be.
+    ///
+    /// # Errors
+    /// When it cannot be made.
+    pub fn folder(&self, name: &str) -> Result<PathBuf, Error> {
+        let folder = self.root.join(name);
+        private_folder(&folder)?;
+        Ok(folder)
+    }
+
+    /// The environment of this execution's tools.
+    #[must_use]
+    pub fn environment(&self) -> Environment {
+        Environment::new(&self.execution, &self.home(), &self.tmp())
+    }
+
+    /// A command of this execution, run in the workspace unless told otherwise.
+    #[must_use]
+    pub fn command(&self, program: impl Into<std::ffi::OsString>) -> Command {
+        Command::new(program, &self.environment()).cwd(&self.root)
+    }
+
+    /// Ends what is left of the execution's processes and removes the folder, read-only parts included. Idempotent; takes a minute
+    /// at most.
+    ///
+    /// # Errors
+    /// When something cannot be removed; [`super::sweep`] tries again at the next start.
+    pub async fn remove(&self) -> Result<(), Error> {
+        let held = self.held.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
+        let Some(held) = held else { return Ok(()) };
+        let (root, execution) = (self.root.clone(), self.execution.clone());
+        tokio::task::spawn_blocking(move || discard(&root, &execution, held))
+            .await
+            .unwrap_or_else(|error| Err(std::io::Error::other(error).into()))
+    }
+}
+
+/// Removes a workspace whose lock is `held`, and then the lock.
+pub(super) fn discard(root: &Path, execution: &str, held: fs_err::File) -> Result<(), Error> {
+    let _ = stop_execution(execution);
+    remove::tree(root, REMOVAL)?;
+    // Removed while locked: who waits for it sees that its file is no longer the one under the name.
+    let _ = std::fs::remove_file(lock_file(root));
+    drop(held);
+    Ok(())
+}
+
+impl Drop for Workspace {
+    fn drop(&mut self) {
+        let held = self.held.get_mut().unwrap_or_else(std::sync::PoisonError::into_inner).take();
+        if let Some(held) = held
+            && let Err(error) = discard(&self.root, &self.execution, held)
+        {
+            tracing::warn!(workspace = %self.root.display(), %error, "workspace left behind until the next start");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn mode(path: &Path) -> u32 {
+        std::fs::metadata(path).expect("it exists").mode() & 0o7777
+    }
+
+    #[tokio::test]
+    async fn is_private_exclusive_and_gone_afterwards() {
+        let state = tempfile::tempdir().expect("a folder");
+        let state = state.path().join("state");
+        let id = ExecutionId::generate();
+        let workspace = Workspace::create(&state, &id).expect("made");
+        for folder in [&state, &all(&state), &workspace.root().to_owned(), &workspace.home(), &workspace.tmp()] {
+            assert_eq!(mode(folder), 0o700, "{}", folder.display());
+        }
+        assert!(matches!(Workspace::create(&state, &id), Err(Error::InUse(_))));
+        let sealed = workspace.folder("sealed").expect("made");
+        std::fs::write(sealed.join("file"), "x").expect("written");
+        std::fs::set_permissions(&sealed, std::fs::Permissions::from_mode(0o500)).expect("sealed");
+        workspace.remove().await.expect("removed");
+        workspace.remove().await.expect("removed again");
+        assert_eq!(std::fs::read_dir(all(&state)).expect("readable").count(), 0);
+        drop(Workspace::create(&state, &id).expect("made anew"));
+        assert_eq!(std::fs::read_dir(all(&state)).expect("readable").count(), 0);
+    }
+
+    #[test]
+    fn an_open_state_folder_is_closed_to_others() {
+        let state = tempfile::tempdir().expect("a folder");
+        std::fs::set_permissions(state.path(), std::fs::Permissions::from_mode(0o755)).expect("opened");
+        drop(Workspace::create(state.path(), &ExecutionId::generate()).expect("made"));
+        assert_eq!(mode(state.path()), 0o700);
+    }
+}
