@@ -14,6 +14,7 @@ pub mod executor;
 pub mod job;
 pub mod logs;
 pub mod oci;
+pub mod plan;
 pub mod process;
 pub mod retry;
 pub mod shutdown;

@@ -50,7 +50,7 @@ pub(super) fn documents(text: &str, dialect: Dialect, limits: Limits) -> Result<
     for event in Parser::new_from_str_with_options(text, options) {
         let (event, span) = event.map_err(|error| {
             let at = place(error.marker().line(), error.marker().col());
-            Error::new(Some(at), Problem::Syntax(error.info().to_string()))
+            Error::new(Some(at), Problem::Syntax(error.info()))
         })?;
         builder.event(event, span)?;
     }
@@ -89,7 +89,7 @@ impl Builder {
                 let Some(open) = self.stack.pop() else { return Ok(()) };
                 let kind = match open.kind {
                     OpenKind::Sequence(items) => Kind::Sequence(items),
-                    OpenKind::Mapping(mapping) => Kind::Mapping(self.merged(mapping)?),
+                    OpenKind::Mapping(mapping) => Kind::Mapping(mapping.merged()?),
                 };
                 self.finish(Node { kind, at: open.at }, open.anchor, None)
             }
@@ -160,10 +160,12 @@ impl Builder {
             Some(OpenKind::Mapping(mapping)) => mapping.push(node, key),
         }
     }
+}
 
+impl Mapping {
     /// The mapping with what `<<` brought in behind its own keys; earlier ones win (<https://yaml.org/type/merge.html>).
-    fn merged(&mut self, mut mapping: Mapping) -> Result<Vec<Entry>, Error> {
-        for (source, at) in std::mem::take(&mut mapping.merges) {
+    fn merged(mut self) -> Result<Vec<Entry>, Error> {
+        for (source, at) in std::mem::take(&mut self.merges) {
             let sources = match source.kind {
                 Kind::Sequence(items) => items,
                 _ => vec![source],
@@ -171,18 +173,16 @@ impl Builder {
             for source in sources {
                 let Kind::Mapping(entries) = source.kind else { return Err(Error::new(at, Problem::BadMerge)) };
                 for entry in entries {
-                    if !mapping.seen.contains_key(&entry.key) {
-                        mapping.seen.insert(entry.key.clone(), entry.key_at.map_or(0, |at| at.line));
-                        mapping.entries.push(entry);
+                    if !self.seen.contains_key(&entry.key) {
+                        self.seen.insert(entry.key.clone(), entry.key_at.map_or(0, |at| at.line));
+                        self.entries.push(entry);
                     }
                 }
             }
         }
-        Ok(mapping.entries)
+        Ok(self.entries)
     }
-}
 
-impl Mapping {
     fn push(&mut self, node: Node, key: Option<(String, bool)>) -> Result<(), Error> {
         match self.key.take() {
             None => {

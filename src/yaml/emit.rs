@@ -239,25 +239,25 @@ impl Analysis {
 }
 
 /// Digits in keys compare as numbers, letters come behind everything else (`sorter.go`).
-fn natural(a: &str, b: &str) -> Ordering {
-    let (a, b): (Vec<char>, Vec<char>) = (a.chars().collect(), b.chars().collect());
-    let Some(i) = a.iter().zip(&b).position(|(x, y)| x != y) else { return a.len().cmp(&b.len()) };
-    let (x, y) = (a[i], b[i]);
-    match (x.is_alphabetic(), y.is_alphabetic()) {
-        (true, true) => return x.cmp(&y),
+fn natural(one: &str, other: &str) -> Ordering {
+    let (one, other): (Vec<char>, Vec<char>) = (one.chars().collect(), other.chars().collect());
+    let Some(at) = one.iter().zip(&other).position(|(left, right)| left != right) else { return one.len().cmp(&other.len()) };
+    let (left, right) = (one[at], other[at]);
+    match (left.is_alphabetic(), right.is_alphabetic()) {
+        (true, true) => return left.cmp(&right),
         (true, false) => return Ordering::Greater,
         (false, true) => return Ordering::Less,
         (false, false) => {}
     }
     // A zero inside a number that has begun already is a digit of it, not padding.
-    let inside = (x == '0' || y == '0') && a[..i].iter().rev().take_while(|c| c.is_ascii_digit()).any(|&c| c != '0');
+    let inside = (left == '0' || right == '0') && one[..at].iter().rev().take_while(|c| c.is_ascii_digit()).any(|&c| c != '0');
     let number = |text: &[char]| {
-        let digits = text[i..].iter().take_while(|c| c.is_ascii_digit());
+        let digits = text[at..].iter().take_while(|c| c.is_ascii_digit());
         digits.fold((u64::from(inside), 0_usize), |(value, length), &c| {
             (value.wrapping_mul(10).wrapping_add(u64::from(c.to_digit(10).unwrap_or(0))), length + 1)
         })
     };
-    number(&a).cmp(&number(&b)).then(x.cmp(&y))
+    number(&one).cmp(&number(&other)).then(left.cmp(&right))
 }
 
 /// As `encoding/json` and then goyaml write it: whole floats lose their fraction.

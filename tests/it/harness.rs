@@ -8,7 +8,7 @@ use nix::sys::signal::Signal;
 
 use crate::support::http_files::HttpFiles;
 use crate::support::proxy::{Cut, Faults, Proxy};
-use crate::support::registry::{Options, PASSWORD, Registry, USER};
+use crate::support::registry::{Options, PASSWORD, Program, Registry, USER};
 use crate::support::{process, tools};
 
 #[test]
@@ -31,13 +31,25 @@ fn a_registry_serves_and_logs_its_requests() {
 #[test]
 fn a_registry_with_tls_wants_its_authority_and_its_password() {
     require_tools!("registry3", "crane");
-    let registry = Registry::with(&Options { program: Some("registry3"), tls: true, auth: true, config: "" });
+    let registry = Registry::with(&Options { program: Program::Distribution3, tls: true, auth: true, config: "" });
     let list = |command: &mut std::process::Command| process::output(command.args(["catalog", &registry.host()]));
     assert!(list(&mut registry.command("crane")).success());
     let stranger = list(registry.command("crane").env_remove("SSL_CERT_FILE"));
     assert!(stranger.stderr.contains("certificate signed by unknown authority"), "{}", stranger.stderr);
     let nobody = list(registry.command("crane").env_remove("DOCKER_CONFIG"));
     assert!(nobody.stderr.contains("UNAUTHORIZED"), "{}", nobody.stderr);
+}
+
+#[test]
+fn a_registry_knows_its_referrers() {
+    require_tools!("referrers-registry", "oras");
+    let registry = Registry::with(&Options { program: Program::Referrers, ..Options::default() });
+    let oras = |args: &[&str]| tools::run(registry.command("oras").args(args).arg("--plain-http"));
+    let image = registry.repository("a:1");
+    oras(&["push", &image, "--artifact-type", "test/image"]);
+    oras(&["attach", &image, "--artifact-type", "test/note", "-a", "a=b"]);
+    assert!(oras(&["discover", &image]).contains("test/note"));
+    assert!(registry.requests().iter().any(|request| request.path.starts_with("/v2/a/referrers/sha256:") && request.status == 200));
 }
 
 #[test]

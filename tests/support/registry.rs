@@ -1,4 +1,4 @@
-//! Real registries as child processes: docker-registry 2.8 (Debian), distribution 3, and olareg, which has the referrers API.
+//! Real registries as child processes: distribution 2.8 and 3, and one that has the referrers API.
 
 use std::fs;
 use std::io::{Read as _, Write as _};
@@ -19,11 +19,23 @@ pub(crate) const PASSWORD: &str = "correct-horse-9f2c";
 /// `htpasswd -nbB -C 4 runner correct-horse-9f2c`
 const HTPASSWD: &str = "runner:$2y$04$1dHITf8FTsn./JK7dBAXV.S79Y2cyqWeUIkcj3FXWWDYl50TTJVlC\n";
 
-/// Which registry, and how it is set up. `Options::default()` is docker-registry 2.8 over plain HTTP for anybody.
+/// Which registry it is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) enum Program {
+    /// distribution 2.8, as Debian has it (`docker-registry`).
+    #[default]
+    Distribution2,
+    /// distribution 3 (`registry3`).
+    Distribution3,
+    /// The registry of go-containerregistry with its referrers API (`referrers-registry`): in memory, plain HTTP, for anybody.
+    Referrers,
+}
+
+/// How a registry is set up. `Options::default()` is docker-registry 2.8 over plain HTTP for anybody.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Options {
-    /// The program: `docker-registry` unless set; `registry3` is the other one.
-    pub(crate) program: Option<&'static str>,
+    /// The program.
+    pub(crate) program: Program,
     /// TLS with a certificate of [`Tls::create`].
     pub(crate) tls: bool,
     /// Basic authentication of [`USER`] with [`PASSWORD`].
@@ -63,12 +75,17 @@ impl Registry {
     pub(crate) fn with(options: &Options) -> Self {
         let root = tempfile::Builder::new().prefix("registry-").tempdir().unwrap();
         let tls = options.tls.then(|| Tls::create(root.path()));
-        let config = root.path().join("config.yml");
-        fs::write(&config, configuration(root.path(), tls.as_ref(), options)).unwrap();
-
-        let mut command = tools::command(options.program.unwrap_or("docker-registry"));
-        command.arg("serve").arg(&config).env("OTEL_TRACES_EXPORTER", "none").current_dir(root.path());
-        let process = process::spawn(&mut command);
+        let mut command = match options.program {
+            Program::Distribution2 => tools::command("docker-registry"),
+            Program::Distribution3 => tools::command("registry3"),
+            Program::Referrers => tools::command("referrers-registry"),
+        };
+        if options.program != Program::Referrers {
+            let config = root.path().join("config.yml");
+            fs::write(&config, configuration(root.path(), tls.as_ref(), options)).unwrap();
+            command.arg("serve").arg(&config).env("OTEL_TRACES_EXPORTER", "none");
+        }
+        let process = process::spawn(command.current_dir(root.path()));
         // The port is the kernel's choice: 'msg="listening on 127.0.0.1:41234, tls"'.
         let line = process.stderr_line("listening on ");
         let address = line.split("listening on ").nth(1).unwrap().split([',', '"']).next().unwrap();
