@@ -25,8 +25,10 @@ pub mod media_type;
 pub mod pack;
 mod push;
 mod reference;
+mod referrers;
 mod registry;
 mod settings;
+pub mod transfer;
 mod transport;
 
 pub use auth::Credentials;
@@ -40,3 +42,4 @@ pub use push::{Blob, Content, Package, push};
 pub use reference::{NameError, Reference};
 pub use registry::Registry;
 pub use settings::{DockerConfig, HostSettings, Settings, Timeouts};
+pub use transfer::{CopyOptions, CopyReport, copy};

@@ -24,6 +24,8 @@ const MARKER: &[u8] = br#"{"imageLayoutVersion":"1.0.0"}"#;
 const MARKER_NAME: &str = "oci-layout";
 /// Largest `oci-layout` that is read.
 const MAX_MARKER: u64 = 4096;
+/// How names of unfinished files begin.
+const TEMPORARY: &str = ".build-runner-";
 /// How often the lock is asked for while another runner has it.
 const LOCK_POLL: Duration = Duration::from_millis(5);
 
@@ -43,7 +45,11 @@ pub(super) fn exists(root: &Path) -> Result<bool, Error> {
         Ok(bytes) => bytes,
         Err(Error::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
             let empty = match std::fs::read_dir(root) {
-                Ok(mut entries) => entries.next().is_none(),
+                // What another runner that is making the layout at this moment has put there does not count.
+                Ok(entries) => entries.flatten().all(|entry| {
+                    let name = entry.file_name();
+                    name == "blobs" || name.to_string_lossy().starts_with(TEMPORARY)
+                }),
                 Err(error) if error.kind() == io::ErrorKind::NotFound => true,
                 Err(error) => return Err(io_error(root)(error)),
             };
@@ -66,8 +72,17 @@ pub(super) fn create(root: &Path) -> Result<(), Error> {
     }
     let blobs = root.join("blobs").join("sha256");
     std::fs::create_dir_all(&blobs).map_err(io_error(&blobs))?;
-    // The marker last: until it is there, another runner starts from the beginning as well, and writes the same.
-    write(root, &root.join(MARKER_NAME), MARKER)
+    // The marker last: until it is there, another runner starts from the beginning as well. Whoever is first has made the file that
+    // everybody locks, so it must not be replaced.
+    let mut file = temporary(root)?;
+    let path = root.join(MARKER_NAME);
+    file.write_all(MARKER).map_err(io_error(&path))?;
+    file.as_file().sync_all().map_err(io_error(&path))?;
+    match file.persist_noclobber(&path) {
+        Ok(_) => Ok(()),
+        Err(error) if error.error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        Err(error) => Err(io_error(&path)(error.error)),
+    }
 }
 
 /// Opens a regular file inside `root`; links may lead elsewhere in the folder, never out of it.
@@ -99,7 +114,7 @@ pub(super) fn read(root: &Path, path: &Path, limit: u64) -> Result<Vec<u8>, Erro
 /// A file without a name that others would look for, in the folder itself so that it can be renamed into place.
 pub(super) fn temporary(root: &Path) -> Result<NamedTempFile, Error> {
     tempfile::Builder::new()
-        .prefix(".build-runner-")
+        .prefix(TEMPORARY)
         // Readable like everything else of a layout; the umask still applies.
         .permissions(std::fs::Permissions::from_mode(0o666))
         .tempfile_in(root)

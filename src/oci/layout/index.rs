@@ -122,7 +122,7 @@ mod tests {
 
     #[test]
     fn a_tag_replaces_its_own_entry_and_no_other() {
-        let foreign = json!({"mediaType": "x", "digest": Digest::of(b"f"), "size": 1, "platform": {"os": "plan9", "odd": [1]},
+        let foreign = json!({"mediaType": "x", "digest": Digest::of(b"f"), "size": 1, "platform": {"os": "plan9", "architecture": "amd64", "odd": [1]},
             "annotations": {REF_NAME: "theirs", "k": "v"}});
         let text = json!({"schemaVersion": 2, "vendor": true, "manifests": [foreign.clone(), "nonsense"]}).to_string();
         let mut index = IndexFile::parse(text.as_bytes()).unwrap();

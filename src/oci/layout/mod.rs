@@ -156,12 +156,10 @@ impl Layout {
         self.blocking(cx, move |layout| {
             let digest = match &reference {
                 Reference::Digest(digest) => digest.clone(),
-                Reference::Tag(tag) => {
-                    match layout.index()?.tagged(tag).map_err(|problem| problem.at(&layout.root.join("index.json")))? {
-                        Some(entry) => entry.digest,
-                        None => return Ok(None),
-                    }
-                }
+                Reference::Tag(tag) => match layout.index()?.tagged(tag).map_err(|problem| problem.at(&layout.root.join("index.json")))? {
+                    Some(entry) => entry.digest,
+                    None => return Ok(None),
+                },
             };
             match layout.manifest_now(&Reference::Digest(digest)) {
                 Ok((descriptor, _)) => Ok(Some(descriptor)),
@@ -211,9 +209,9 @@ impl Layout {
     }
 
     /// Manifests about `subject`: those of the tag schema, and those other tools list in `index.json` itself.
-    pub async fn referrers(&self, cx: Cx<'_>, subject: &Digest) -> Result<Vec<Descriptor>, Error> {
+    pub async fn referrers(&self, cx: Cx<'_>, subject: &Digest) -> Result<Option<Vec<Descriptor>>, Error> {
         let subject = subject.clone();
-        self.blocking(cx, move |layout| layout.referrers_now(&subject)).await
+        self.blocking(cx, move |layout| layout.referrers_now(&subject).map(Some)).await
     }
 
     fn referrers_now(&self, subject: &Digest) -> Result<Vec<Descriptor>, Error> {

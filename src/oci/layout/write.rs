@@ -9,7 +9,12 @@ use tokio::sync::mpsc;
 use super::{Layout, folder, index::IndexFile};
 use crate::{
     digest::{Digest, Hasher},
-    oci::{BlobSource, Cx, Descriptor, Error, Reference, Stored, error::ContentError, manifest::Manifest, media_type, referrers},
+    oci::{
+        BlobSource, Cx, Descriptor, Error, Reference, Stored,
+        error::ContentError,
+        manifest::{self, Manifest},
+        media_type, referrers,
+    },
     shutdown::Cancel,
 };
 
@@ -17,43 +22,47 @@ use crate::{
 const QUEUE: usize = 4;
 
 impl Layout {
-    /// Writes a manifest's bytes; a tag is entered into `index.json`.
+    /// Writes a manifest's bytes. A tag is entered into `index.json`; a manifest with a subject is listed among its referrers.
     pub async fn put_manifest(&self, cx: Cx<'_>, reference: &Reference, descriptor: &Descriptor, bytes: Bytes) -> Result<(), Error> {
         let (reference, descriptor, cancel) = (reference.clone(), descriptor.clone(), cx.cancel.clone());
         self.blocking(cx, move |layout| {
             layout.put_bytes(&descriptor, &bytes)?;
-            match &reference {
-                Reference::Tag(tag) => layout.change_index(&cancel, |index| {
-                    index.set(tag, &descriptor);
-                    Ok(())
-                }),
-                Reference::Digest(_) => Ok(()),
+            let parsed = Manifest::parse(&descriptor.media_type, &bytes)?;
+            let subject = parsed.subject().map(|subject| subject.digest.clone());
+            let tag = match &reference {
+                Reference::Tag(tag) => Some(tag),
+                Reference::Digest(_) => None,
+            };
+            if tag.is_none() && subject.is_none() {
+                return Ok(());
             }
-        })
-        .await
-    }
-
-    /// Lists `referrer` under the tag schema of `subject`, unless it is there already.
-    pub async fn add_referrer(&self, cx: Cx<'_>, subject: &Digest, referrer: &Descriptor) -> Result<(), Error> {
-        let (subject, referrer, cancel) = (subject.clone(), referrer.clone(), cx.cancel.clone());
-        self.blocking(cx, move |layout| {
-            let tag = referrers::fallback_tag(&subject);
             layout.change_index(&cancel, |index| {
-                let path = layout.root.join("index.json");
-                let current = match index.tagged(&tag).map_err(|problem| problem.at(&path))? {
-                    Some(entry) => Manifest::parse(media_type::OCI_INDEX, &layout.small(&entry.digest, Some(entry.size), crate::oci::manifest::MAX_READ)?)?,
-                    None => Manifest::Unknown,
-                };
-                if let Some(grown) = referrers::extended(current, &referrer) {
-                    let bytes = grown.to_bytes()?;
-                    let descriptor = Descriptor::of(media_type::OCI_INDEX, &bytes);
-                    layout.put_bytes(&descriptor, &bytes)?;
-                    index.set(&tag, &descriptor);
+                if let Some(subject) = subject {
+                    layout.list_referrer(index, &subject, &referrers::describe(descriptor.clone(), &parsed))?;
+                }
+                if let Some(tag) = tag {
+                    index.set(tag, &descriptor);
                 }
                 Ok(())
             })
         })
         .await
+    }
+
+    fn list_referrer(&self, index: &mut IndexFile, subject: &Digest, referrer: &Descriptor) -> Result<(), Error> {
+        let tag = referrers::fallback_tag(subject);
+        let listed = index.tagged(&tag).map_err(|problem| problem.at(&self.root.join("index.json")))?;
+        let current = match listed {
+            Some(entry) => Manifest::parse(media_type::OCI_INDEX, &self.small(&entry.digest, Some(entry.size), manifest::MAX_READ)?)?,
+            None => Manifest::Unknown,
+        };
+        if let Some(grown) = referrers::extended(current, std::slice::from_ref(referrer)) {
+            let bytes = grown.to_bytes()?;
+            let descriptor = Descriptor::of(media_type::OCI_INDEX, &bytes);
+            self.put_bytes(&descriptor, &bytes)?;
+            index.set(&tag, &descriptor);
+        }
+        Ok(())
     }
 
     /// Changes `index.json` while nobody else does.
