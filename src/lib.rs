@@ -18,5 +18,6 @@ pub mod plan;
 pub mod process;
 pub mod retry;
 pub mod shutdown;
+pub mod source;
 pub mod workspace;
 pub mod yaml;

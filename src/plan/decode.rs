@@ -140,7 +140,7 @@ impl Plan {
     }
 
     /// The mistake of a plan without a destination whose type cannot do without; to be asked once overrides are in.
-    pub fn check_destination(&self) -> Result<(), Problem> {
+    pub fn check_destination(&self) -> Result<(), Problems> {
         let needed = match self {
             Self::DockerBuild(_)
             | Self::ContainerImageBuild(_)
@@ -163,7 +163,7 @@ impl Plan {
             return Ok(());
         }
         let expected = "an object with RegistryType and Repository, or pass --destination";
-        Err(Problem { path: "plan.dst_registry".to_owned(), at: None, defect: Defect::Missing { expected } })
+        Err(Problems(vec![Problem { path: "plan.dst_registry".to_owned(), at: None, defect: Defect::Missing { expected } }]))
     }
 
     /// What a runner in sandbox mode pretends.

@@ -112,7 +112,9 @@ fn cycle(steps: &[PipelineStep], places: &BTreeMap<&str, usize>) -> Option<usize
         if ready.is_empty() {
             break;
         }
-        ready.into_iter().for_each(|step| done[step] = true);
+        for step in ready {
+            done[step] = true;
+        }
     }
     let mut current = done.iter().position(|done| !done)?;
     // Whoever is followed long enough along unfinished predecessors is inside a circle.

@@ -54,7 +54,7 @@ pub(crate) use choice;
 macro_rules! object {
     (
         $(#[doc = $doc:expr])+
-        $(#[derive($derive:ident)])?
+        $(#[derive($($derive:ident),+)])?
         pub struct $name:ident {
             $($(#[doc = $fdoc:expr])+ $field:ident: $type:ty = [$wire:literal $(, $alias:literal)*] $(or $default:expr)?,)+
         }
@@ -62,7 +62,7 @@ macro_rules! object {
         $(blank $blank:literal;)?
     ) => {
         $(#[doc = $doc])+
-        #[derive(Clone, PartialEq $(, $derive)?)]
+        #[derive(Clone, PartialEq $(, $($derive),+)?)]
         pub struct $name {
             $($(#[doc = $fdoc])+ pub $field: $type,)+
         }

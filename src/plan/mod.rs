@@ -24,6 +24,7 @@ mod shipwright;
 mod sync;
 mod syntax;
 mod text;
+mod timeouts;
 mod values;
 
 pub use builds::{
@@ -54,8 +55,9 @@ pub use shipwright::{
 pub use sync::{ClusterInfo, DeletePolicy, DeployPlan, KubernetesManifestDeploy, NoopPlan, SyncPlan, Unsupported, VerifyPolicy};
 pub use syntax::SyntaxError;
 pub use text::Text;
+pub use timeouts::Timeouts;
 
-pub(crate) use problem::nearest;
+pub(crate) use macros::one_of;
 pub(crate) use reader::Reader;
 pub(crate) use syntax::shown;
-pub(crate) use values::Decode;
+pub(crate) use values::{Decode, Fields};

@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 
 use crate::job::{JobType, Operation};
 
-use super::{Plan, duration::GoDuration, values::Decode};
+use super::{Plan, Timeouts, values::Decode};
 
 /// Doc comment lines as one text.
 pub(crate) fn description(lines: &[&str]) -> String {
@@ -95,7 +95,7 @@ pub fn schema(only: Option<JobType>) -> Value {
 
 fn job_file(kind: JobType, generator: &mut SchemaGenerator) -> Value {
     let plan = Plan::subschema(kind, generator);
-    let duration = generator.subschema_for::<GoDuration>();
+    let timeouts = generator.subschema_for::<Timeouts>();
     let mut required = vec![json!("type")];
     if !Plan::may_be_absent(kind) {
         required.push(json!("plan"));
@@ -112,15 +112,7 @@ fn job_file(kind: JobType, generator: &mut SchemaGenerator) -> Value {
                 "pattern": "^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$",
             },
             "operation": { "description": "What to do with the plan.", "enum": operations.iter().map(|&name| json!(name)).chain([Value::Null]).collect::<Vec<_>>() },
-            "timeouts": {
-                "description": "Limits of time.",
-                "type": ["object", "null"],
-                "properties": {
-                    "execution": { "description": "How long one attempt may take.", "anyOf": [duration, { "type": "null" }] },
-                    "overall": { "description": "How long all attempts together may take.", "anyOf": [duration, { "type": "null" }] },
-                },
-                "additionalProperties": false,
-            },
+            "timeouts": { "anyOf": [timeouts, { "type": "null" }] },
             "metadata": {
                 "description": "Passed on with the job's log records.",
                 "type": ["object", "null"],

@@ -81,7 +81,7 @@ impl Decode for Secret {
 
     fn decode(node: &Node, r: &mut Reader<'_>) -> Option<Self> {
         if let Kind::String(text) = &node.kind {
-            return known(SecretString::from(text.as_str()), r);
+            return Some(known(SecretString::from(text.as_str()), r));
         }
         if !matches!(node.kind, Kind::Mapping(_)) {
             r.wrong_type(node, "a secret, as in {\"file\": \"token.txt\"}");
@@ -92,7 +92,7 @@ impl Decode for Secret {
         let reference: Option<SecretRef> = object.field(r, "secret_ref")?;
         let file: Option<String> = object.field(r, "file")?;
         match (value, reference, file) {
-            (Some(value), None, None) => known(SecretString::from(value), r),
+            (Some(value), None, None) => Some(known(SecretString::from(value), r)),
             (None, Some(reference), None) => Some(Self::Ref(reference)),
             (None, None, Some(path)) => from_file(&path, &object, r),
             _ => {
@@ -108,9 +108,9 @@ impl Decode for Secret {
 }
 
 /// Remembers the value, so that logs can be searched for it.
-fn known(value: SecretString, r: &mut Reader<'_>) -> Option<Secret> {
+fn known(value: SecretString, r: &mut Reader<'_>) -> Secret {
     r.secrets.push(value.clone());
-    Some(Secret::Value(value))
+    Secret::Value(value)
 }
 
 fn from_file(path: &str, object: &Object<'_>, r: &mut Reader<'_>) -> Option<Secret> {
@@ -119,7 +119,7 @@ fn from_file(path: &str, object: &Object<'_>, r: &mut Reader<'_>) -> Option<Secr
         return None;
     };
     match load(path) {
-        Ok(value) => known(value, r),
+        Ok(value) => Some(known(value, r)),
         Err(problem) => {
             let remedy = "give the path of a readable file, relative to the job file";
             let name = format!("{}: {problem}", syntax::shown(path));

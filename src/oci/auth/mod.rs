@@ -1,50 +1,79 @@
-//! Credentials of registries and the tokens they buy.
+//! Credentials for registries, and what is sent with each request because of them.
+//!
+//! In: where the credentials come from ([`Credentials`]), what a request is about ([`Scope`]), and the registry's challenges. Out: the value
+//! of the `Authorization` header. One [`Authenticator`] serves all requests to one host with one set of credentials; it keeps bearer tokens by scope, renews
+//! them at 80 % of their life, and lets one request fetch a token that many are waiting for. Nothing is sent before the registry asked for it.
+//!
+//! Protocol: the distribution project's "Docker Registry v2 authentication via central service" and its OAuth2 page, RFC 9110 §11 and RFC 6750.
+//! Called by the registry client alone.
+
+mod authenticator;
+mod challenge;
+mod docker_config;
+mod error;
+mod helper;
+mod scope;
+#[cfg(test)]
+mod tests;
+mod token;
+
+use std::fmt;
 
 use secrecy::SecretString;
 
-use crate::{job::Failure, retry::Advice, shutdown::Cancelled};
+pub use authenticator::Authenticator;
+pub use challenge::{Challenge, parse_challenges};
+pub use error::Error;
+pub use scope::Scope;
 
-/// Credentials of one location. `Debug` shows no secret.
-#[derive(Debug, Clone, Default)]
+/// Where the credentials for a registry come from.
+#[derive(Clone, Default)]
 pub enum Credentials {
-    /// None.
+    /// Nowhere: whatever the registry gives to everybody.
     Anonymous,
-    /// A name and password.
+    /// A user name and password.
     Static {
-        /// Name.
+        /// User name.
         username: String,
         /// Password or token.
         password: SecretString,
-        /// Where they are from, for messages.
+        /// Where they were found, in words: `OCIAuth of the plan`.
         origin: String,
     },
-    /// Those that the machine has for the registry (Docker or podman configuration, credential helpers); anonymous if it has none.
+    /// The machine's docker and podman files and their credential helpers.
     #[default]
     Configured,
 }
 
-/// Why there are no credentials.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// The work was stopped from outside.
-    #[error(transparent)]
-    Cancelled(#[from] Cancelled),
-}
-
-impl Error {
-    /// See [`crate::oci::Error::advice`].
-    #[must_use]
-    pub const fn advice(&self) -> Advice {
-        match self {
-            Self::Cancelled(_) => Advice::GiveUp,
-        }
+impl fmt::Debug for Credentials {
+    /// Names no value.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Anonymous => "Anonymous",
+            Self::Static { .. } => "Static",
+            Self::Configured => "Configured",
+        })
     }
 }
 
-impl From<Error> for Failure {
-    fn from(error: Error) -> Self {
-        match error {
-            Error::Cancelled(cancelled) => cancelled.into(),
-        }
-    }
+/// What a registry is shown.
+#[derive(Clone)]
+enum Secret {
+    /// User name and password, also to a token server.
+    Basic { username: String, password: SecretString },
+    /// A refresh token for the token server's OAuth2 endpoint.
+    Refresh(SecretString),
+    /// A bearer token for the registry itself.
+    Bearer(SecretString),
+}
+
+/// Credentials that were really found.
+#[derive(Clone)]
+struct Resolved {
+    /// `None`: anonymous.
+    secret: Option<Secret>,
+    /// Completes "denied …": `with the user name and password of the plan`.
+    with: String,
+    /// When they run out, if they do.
+    expires_at: Option<jiff::Timestamp>,
 }

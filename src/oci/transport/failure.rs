@@ -1,0 +1,170 @@
+//! Errors out of failed requests and unwelcome answers.
+
+use std::error::Error as _;
+
+use jiff::Timestamp;
+use reqwest::{
+    Response,
+    header::{CONTENT_TYPE, HeaderMap, RETRY_AFTER},
+};
+use serde::Deserialize;
+
+use super::super::{
+    Error,
+    error::{ContentError, ResponseError},
+};
+
+/// Longest error body that is read.
+const MAX_ERROR_BODY: usize = 64 << 10;
+/// Longest text taken over from a registry's answer.
+const MAX_DETAIL: usize = 300;
+
+/// The deepest cause: what the layers above repeat in other words.
+pub(super) fn innermost(error: &reqwest::Error) -> String {
+    let mut cause: &dyn std::error::Error = error;
+    while let Some(source) = cause.source() {
+        cause = source;
+    }
+    cause.to_string()
+}
+
+/// Whether any cause is of that type and passes the test.
+fn caused_by<T: std::error::Error + 'static>(error: &reqwest::Error, test: impl Fn(&T) -> bool) -> bool {
+    let mut next = error.source();
+    while let Some(cause) = next {
+        if cause.downcast_ref::<T>().is_some_and(&test) {
+            return true;
+        }
+        // `io::Error` hides what it wraps from `source`.
+        if let Some(inner) = cause.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref)
+            && inner.downcast_ref::<T>().is_some_and(&test)
+        {
+            return true;
+        }
+        next = cause.source();
+    }
+    false
+}
+
+/// A request that got no answer, or half of one.
+pub(super) fn connection(host: &str, error: &reqwest::Error) -> Error {
+    let certificate = caused_by::<rustls::Error>(error, |e| matches!(e, rustls::Error::InvalidCertificate(_)));
+    let not_tls = caused_by::<rustls::Error>(error, |e| matches!(e, rustls::Error::InvalidMessage(_)));
+    let cause = innermost(error);
+    let unknown_name = cause.contains("Name or service not known") || cause.contains("No address associated");
+    let (reason, transient) = if certificate {
+        (format!("its certificate is not trusted ({cause}); add its authority with ca_file or host_ca_files"), false)
+    } else if not_tls {
+        ("it does not speak TLS; if it is meant to be plain HTTP set PlainHTTP in the plan or plain_http_hosts".to_owned(), false)
+    } else if unknown_name {
+        ("there is no such host; check its name".to_owned(), false)
+    } else if error.is_timeout() {
+        ("no connection in time".to_owned(), true)
+    } else {
+        (cause, !error.is_builder())
+    };
+    Error::Connection { host: host.to_owned(), reason, transient }
+}
+
+/// Whether an answer is a web page.
+pub(super) fn is_html(headers: &HeaderMap) -> bool {
+    headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).is_some_and(|text| text.trim_start().to_ascii_lowercase().starts_with("text/html"))
+}
+
+#[derive(Deserialize)]
+struct Errors {
+    #[serde(default)]
+    errors: Vec<Entry>,
+}
+
+#[derive(Deserialize)]
+struct Entry {
+    #[serde(default)]
+    code: String,
+    #[serde(default)]
+    message: String,
+    #[serde(default)]
+    detail: serde_json::Value,
+}
+
+/// Code and text of an error body (distribution-spec, "Error Codes"); of another body its beginning.
+pub(super) fn read_errors(body: &[u8]) -> (String, String) {
+    if let Ok(Errors { errors }) = serde_json::from_slice::<Errors>(body)
+        && let Some(first) = errors.first()
+    {
+        let texts: Vec<_> = errors.iter().map(Entry::text).collect();
+        return (first.code.clone(), shorten(&texts.join("; ")));
+    }
+    let text = String::from_utf8_lossy(body);
+    (String::new(), shorten(text.trim()))
+}
+
+impl Entry {
+    fn text(&self) -> String {
+        let detail = match &self.detail {
+            serde_json::Value::String(text) if !text.is_empty() && *text != self.message => format!(" ({text})"),
+            serde_json::Value::Object(map) if !map.is_empty() => format!(" ({})", self.detail),
+            _ => String::new(),
+        };
+        match (self.code.as_str(), self.message.as_str()) {
+            ("", message) => format!("{message}{detail}"),
+            (code, "") => format!("{code}{detail}"),
+            (code, message) => format!("{code}: {message}{detail}"),
+        }
+    }
+}
+
+/// One line of at most [`MAX_DETAIL`] characters, without control characters.
+fn shorten(text: &str) -> String {
+    let mut line: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(MAX_DETAIL + 1).collect();
+    if line.chars().count() > MAX_DETAIL {
+        line.pop();
+        line.push('…');
+    }
+    line
+}
+
+/// At most [`MAX_ERROR_BODY`] bytes of an answer; what cannot be read is left out.
+pub(super) async fn error_body(mut response: Response) -> Vec<u8> {
+    let mut body = Vec::new();
+    while let Ok(Some(piece)) = response.chunk().await {
+        body.extend_from_slice(&piece[..piece.len().min(MAX_ERROR_BODY - body.len())]);
+        if body.len() >= MAX_ERROR_BODY {
+            break;
+        }
+    }
+    body
+}
+
+/// What an answer without success says; `body` as [`error_body`] gave it.
+pub(super) fn response(host: &str, request: String, status: u16, headers: &HeaderMap, body: &[u8]) -> Error {
+    let text = String::from_utf8_lossy(body);
+    if status == 400 && text.contains("HTTP request to an HTTPS server") {
+        let reason = "it speaks TLS and was asked in plain HTTP; take PlainHTTP out of the plan, or the host out of plain_http_hosts".to_owned();
+        return Error::Connection { host: host.to_owned(), reason, transient: false };
+    }
+    if is_html(headers) && status < 500 && status != 429 {
+        return ContentError::NotARegistry { host: host.to_owned(), reason: format!("{request}: status {status} with a web page") }.into();
+    }
+    let (code, detail) = if is_html(headers) { (String::new(), "a web page".to_owned()) } else { read_errors(body) };
+    let retry_after = retry_after(headers);
+    ResponseError { host: host.to_owned(), request, status, code, detail, retry_after }.into()
+}
+
+/// `Retry-After` of an answer.
+pub(super) fn retry_after(headers: &HeaderMap) -> Option<std::time::Duration> {
+    super::gate::parse_retry_after(headers.get(RETRY_AFTER)?.to_str().ok()?, Timestamp::now())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn error_bodies_are_read_in_either_form() {
+        let body = br#"{"errors":[{"code":"MANIFEST_INVALID","message":"bad","detail":{"name":"x"}},{"code":"UNKNOWN"}]}"#;
+        assert_eq!(read_errors(body), ("MANIFEST_INVALID".to_owned(), r#"MANIFEST_INVALID: bad ({"name":"x"}); UNKNOWN"#.to_owned()));
+        assert_eq!(read_errors(b"no such\nthing"), (String::new(), "no such thing".to_owned()));
+        assert_eq!(read_errors(&[b'x'; 1000]).1.chars().count(), MAX_DETAIL);
+    }
+}
