@@ -103,6 +103,9 @@ impl Engine {
 
     pub(super) async fn run(&self, reference: &str, tag: &str) -> Result<CopyReport, Error> {
         let cx = self.cx();
+        if let Repository::Registry(registry) = &self.destination {
+            registry.will_write();
+        }
         let ((descriptor, bytes), current) =
             futures_util::try_join!(self.source.manifest(cx, reference), self.destination.find(cx, tag))?;
         let Selected { root, only } = platform::select(self, Node::new(descriptor, bytes, 0)?, reference).await?;

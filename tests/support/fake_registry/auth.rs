@@ -7,7 +7,7 @@ use super::store::{Call, Reply, State};
 
 /// What the registry asks of clients.
 #[derive(Debug, Clone, Default)]
-pub enum Auth {
+pub(crate) enum Auth {
     /// Nothing.
     #[default]
     None,

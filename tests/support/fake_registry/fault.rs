@@ -10,7 +10,7 @@ use super::store::{Call, Reply};
 
 /// What goes wrong.
 #[derive(Debug, Clone)]
-pub enum What {
+pub(crate) enum What {
     /// An empty answer of this status.
     Status(u16),
     /// 429, or another status, with `Retry-After` in seconds.
@@ -31,11 +31,13 @@ pub enum What {
     Longer,
     /// The upload has no `Location`.
     NoLocation,
+    /// No answer, ever.
+    Hang,
 }
 
 /// A rule for the requests that match it.
 #[derive(Debug, Clone)]
-pub struct Fault {
+pub(crate) struct Fault {
     method: &'static str,
     path: String,
     skip: usize,
@@ -45,23 +47,23 @@ pub struct Fault {
 
 impl Fault {
     /// Once, for the next request of `method` (empty for any) whose path contains `path`.
-    pub fn once(method: &'static str, path: impl Into<String>, what: What) -> Self {
+    pub(crate) fn once(method: &'static str, path: impl Into<String>, what: What) -> Self {
         Self { method, path: path.into(), skip: 0, times: 1, what }
     }
 
     /// So many times instead of once.
-    pub fn times(mut self, times: usize) -> Self {
+    pub(crate) fn times(mut self, times: usize) -> Self {
         self.times = times;
         self
     }
 
     /// From now on always.
-    pub fn always(self) -> Self {
+    pub(crate) fn always(self) -> Self {
         self.times(usize::MAX)
     }
 
     /// Lets so many matching requests pass first.
-    pub fn after(mut self, skip: usize) -> Self {
+    pub(crate) fn after(mut self, skip: usize) -> Self {
         self.skip = skip;
         self
     }
@@ -94,7 +96,7 @@ pub(super) fn instead(what: &What) -> Option<Reply> {
                 .header("content-type", "application/json")
                 .body(Bytes::from_static(br#"{"errors":[{"code":"DENIED","message":"Your authorization token has expired. Reauthenticate and try again."}]}"#)),
         ),
-        What::Cut(_) | What::Short(_) | What::Corrupt | What::Longer | What::NoLocation => None,
+        What::Cut(_) | What::Short(_) | What::Corrupt | What::Longer | What::NoLocation | What::Hang => None,
     }
 }
 

@@ -15,44 +15,47 @@ mod store;
 use std::{net::SocketAddr, sync::Arc};
 
 use axum::{Router, body::Body, extract::State as Extract, http::Request, response::Response};
-use build_runner::digest::Digest;
+use build_runner::{
+    digest::Digest,
+    oci::{Credentials, Location},
+};
 use serde_json::{Value, json};
 use tokio::{net::TcpListener, task::JoinSet};
 
-pub use auth::Auth;
-pub use fault::{Fault, What};
-pub use store::Seen;
+pub(crate) use auth::Auth;
+pub(crate) use fault::{Fault, What};
+pub(crate) use store::Seen;
 use store::{Call, Reply, State};
 
 /// Media type of an image manifest.
-pub const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
+pub(crate) const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 /// Media type of an image index.
-pub const INDEX: &str = "application/vnd.oci.image.index.v1+json";
+pub(crate) const INDEX: &str = "application/vnd.oci.image.index.v1+json";
 
 /// How the registry behaves all the time; [`Fault`]s are for single requests.
 #[derive(Debug, Clone, Default)]
-pub struct Options {
+pub(crate) struct Options {
     /// What it asks of clients.
-    pub auth: Auth,
+    pub(crate) auth: Auth,
     /// Whether it has the referrers API and answers `OCI-Subject`.
-    pub referrers: bool,
+    pub(crate) referrers: bool,
     /// As ECR: manifests are answered 201 without `Location`, and uploads cannot be continued after their first piece.
-    pub ecr: bool,
+    pub(crate) ecr: bool,
     /// Answers without `Docker-Content-Digest`.
-    pub no_digest_header: bool,
+    pub(crate) no_digest_header: bool,
     /// Does not compare uploads with the digest they are closed with.
-    pub trusting: bool,
+    pub(crate) trusting: bool,
     /// Sends uploads to the storage port.
-    pub uploads_elsewhere: bool,
+    pub(crate) uploads_elsewhere: bool,
     /// Redirects blob downloads to the storage port.
-    pub downloads_elsewhere: bool,
+    pub(crate) downloads_elsewhere: bool,
     /// More requests than this at a time are answered 429 without `Retry-After`.
-    pub max_in_flight: Option<usize>,
+    pub(crate) max_in_flight: Option<usize>,
 }
 
 /// Which of the two ports a request came in by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Port {
+pub(crate) enum Port {
     /// The registry itself.
     Registry,
     /// The content network.
@@ -60,16 +63,16 @@ pub enum Port {
 }
 
 /// A running registry; stops when dropped.
-pub struct Fake {
+pub(crate) struct Fake {
     /// `127.0.0.1:port`.
-    pub host: String,
+    pub(crate) host: String,
     state: Arc<State>,
     _servers: JoinSet<()>,
 }
 
 impl Fake {
     /// Starts one.
-    pub async fn start(options: Options) -> Self {
+    pub(crate) async fn start(options: Options) -> Self {
         let (registry, host) = listen().await;
         let (storage, storage_host) = listen().await;
         let state = Arc::new(State::new(options, host.to_string(), storage_host.to_string()));
@@ -81,49 +84,77 @@ impl Fake {
         Self { host: host.to_string(), state, _servers: servers }
     }
 
+    /// Where a repository is, with the credentials that it asks for.
+    pub(crate) fn location(&self, repository: &str) -> Location {
+        let auth = match self.state.options.auth {
+            Auth::None => Credentials::Anonymous,
+            Auth::Basic(user, password) | Auth::Token { user, password, .. } => Credentials::Password {
+                username: user.to_owned(),
+                password: password.to_owned().into(),
+            },
+        };
+        Location::registry(&self.host, repository, true, auth).unwrap()
+    }
+
+    /// Where a repository is, without credentials.
+    pub(crate) fn anonymous(&self, repository: &str) -> Location {
+        Location::registry(&self.host, repository, true, Credentials::Anonymous).unwrap()
+    }
+
+    /// Resolves when a request of `method` whose path contains `part` has come in.
+    pub(crate) async fn seen(&self, method: &str, part: &str) {
+        loop {
+            let arrival = self.state.arrival.notified();
+            if self.count(method, part) > 0 {
+                return;
+            }
+            arrival.await;
+        }
+    }
+
     /// Misbehaves as told, from now on.
-    pub fn fault(&self, fault: Fault) {
+    pub(crate) fn fault(&self, fault: Fault) {
         self.state.faults.lock().unwrap().push(fault);
     }
 
     /// Every request so far, in order of arrival.
-    pub fn log(&self) -> Vec<Seen> {
+    pub(crate) fn log(&self) -> Vec<Seen> {
         self.state.log.lock().unwrap().clone()
     }
 
     /// Forgets the requests so far.
-    pub fn clear_log(&self) {
+    pub(crate) fn clear_log(&self) {
         self.state.log.lock().unwrap().clear();
     }
 
     /// Number of requests of `method` whose path contains `part`; an empty text matches all.
-    pub fn count(&self, method: &str, part: &str) -> usize {
+    pub(crate) fn count(&self, method: &str, part: &str) -> usize {
         self.log().iter().filter(|seen| (method.is_empty() || seen.method == method) && seen.path.contains(part)).count()
     }
 
     /// Highest number of requests that were being answered at the same time.
-    pub fn peak(&self) -> usize {
+    pub(crate) fn peak(&self) -> usize {
         self.state.peak()
     }
 
     /// Declares every token given out so far expired.
-    pub fn revoke_tokens(&self) {
+    pub(crate) fn revoke_tokens(&self) {
         self.state.tokens.lock().unwrap().clear();
     }
 
     /// Puts a blob in place.
-    pub fn put_blob(&self, repository: &str, content: &[u8]) -> Digest {
+    pub(crate) fn put_blob(&self, repository: &str, content: &[u8]) -> Digest {
         self.state.put_blob(repository, content.to_vec().into())
     }
 
     /// Puts a manifest in place without looking at it.
-    pub fn put_manifest(&self, repository: &str, tag: Option<&str>, media_type: &str, content: &Value) -> Digest {
+    pub(crate) fn put_manifest(&self, repository: &str, tag: Option<&str>, media_type: &str, content: &Value) -> Digest {
         let bytes = serde_json::to_vec(content).unwrap();
         self.state.put_manifest(repository, tag, media_type, bytes.into())
     }
 
     /// Puts an image of these layers in place and gives its manifest's digest.
-    pub fn image(&self, repository: &str, tag: &str, layers: &[Vec<u8>]) -> Digest {
+    pub(crate) fn image(&self, repository: &str, tag: &str, layers: &[Vec<u8>]) -> Digest {
         let config = self.descriptor(repository, "application/vnd.oci.image.config.v1+json", br#"{"architecture":"amd64","os":"linux"}"#);
         let layers: Vec<_> =
             layers.iter().map(|layer| self.descriptor(repository, "application/vnd.oci.image.layer.v1.tar+gzip", layer)).collect();
@@ -132,27 +163,27 @@ impl Fake {
     }
 
     /// Puts a blob in place and describes it.
-    pub fn descriptor(&self, repository: &str, media_type: &str, content: &[u8]) -> Value {
+    pub(crate) fn descriptor(&self, repository: &str, media_type: &str, content: &[u8]) -> Value {
         json!({"mediaType": media_type, "digest": self.put_blob(repository, content).as_str(), "size": content.len()})
     }
 
     /// What a tag points at.
-    pub fn tag(&self, repository: &str, tag: &str) -> Option<String> {
+    pub(crate) fn tag(&self, repository: &str, tag: &str) -> Option<String> {
         self.state.tag(repository, tag)
     }
 
     /// Every tag of a repository.
-    pub fn tags(&self, repository: &str) -> Vec<String> {
+    pub(crate) fn tags(&self, repository: &str) -> Vec<String> {
         self.state.tags(repository)
     }
 
     /// A manifest as it was pushed.
-    pub fn manifest(&self, repository: &str, digest: &str) -> Option<(String, Vec<u8>)> {
+    pub(crate) fn manifest(&self, repository: &str, digest: &str) -> Option<(String, Vec<u8>)> {
         self.state.manifest(repository, digest).map(|(media_type, bytes)| (media_type, bytes.to_vec()))
     }
 
     /// Whether a repository has the blob.
-    pub fn has_blob(&self, repository: &str, digest: &str) -> bool {
+    pub(crate) fn has_blob(&self, repository: &str, digest: &str) -> bool {
         self.state.blob(repository, digest).is_some()
     }
 }
@@ -169,6 +200,9 @@ async fn answer(Extract((state, port)): Extract<(Arc<State>, Port)>, request: Re
     let _in_flight = state.enter();
     let entry = state.note(&call);
     let fault = state.take_fault(&call);
+    if matches!(fault, Some(What::Hang)) {
+        std::future::pending::<()>().await;
+    }
     let reply = match fault.as_ref().and_then(fault::instead) {
         Some(reply) => {
             // A server that refuses early still drains the request, else the client sees a reset instead of the answer.

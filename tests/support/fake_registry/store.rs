@@ -22,21 +22,21 @@ pub(super) const MAX_BODY: usize = 1 << 30;
 
 /// One request.
 #[derive(Debug, Clone)]
-pub struct Seen {
+pub(crate) struct Seen {
     /// Which port.
-    pub port: Port,
+    pub(crate) port: Port,
     /// `GET`, `PUT` …
-    pub method: String,
+    pub(crate) method: String,
     /// Without the query.
-    pub path: String,
+    pub(crate) path: String,
     /// Behind the question mark, or empty.
-    pub query: String,
+    pub(crate) query: String,
     /// Whether it carried credentials.
-    pub authorization: bool,
+    pub(crate) authorization: bool,
     /// Its `Range`, or empty.
-    pub range: String,
+    pub(crate) range: String,
     /// What was answered; 0 until then.
-    pub status: u16,
+    pub(crate) status: u16,
 }
 
 /// A request on its way through the handlers.
@@ -127,6 +127,8 @@ pub(super) struct State {
     pub(super) tokens: Mutex<HashMap<String, super::auth::Grant>>,
     pub(super) faults: Mutex<Vec<Fault>>,
     pub(super) log: Mutex<Vec<Seen>>,
+    /// Rings at every request.
+    pub(super) arrival: tokio::sync::Notify,
     counter: AtomicUsize,
     in_flight: AtomicUsize,
     peak: AtomicUsize,
@@ -153,6 +155,7 @@ impl State {
             tokens: Mutex::default(),
             faults: Mutex::default(),
             log: Mutex::default(),
+            arrival: tokio::sync::Notify::new(),
             counter: AtomicUsize::new(0),
             in_flight: AtomicUsize::new(0),
             peak: AtomicUsize::new(0),
@@ -189,6 +192,7 @@ impl State {
             range: call.header("range").to_owned(),
             status: 0,
         });
+        self.arrival.notify_waiters();
         log.len() - 1
     }
 
