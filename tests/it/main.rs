@@ -14,3 +14,5 @@
 mod support;
 
 mod harness;
+mod oci_copy;
+mod oci_faults;

@@ -29,7 +29,7 @@ impl Bench {
     pub(crate) fn new() -> Self {
         let retry = Policy { tries: 5, min_delay: std::time::Duration::from_millis(1), max_delay: std::time::Duration::from_secs(2) };
         let settings = Settings { docker_config: DockerConfig::None, retry, ..Settings::default() };
-        let client = Client::new(settings).unwrap();
+        let client = Client::new(settings);
         Self { client, cancel: Cancel::new(), log: JobLog::default(), progress: Progress::default() }
     }
 
@@ -273,7 +273,7 @@ async fn into_a_layout_and_back_keeps_every_digest() {
 
 #[tokio::test]
 async fn credentials_stay_with_their_registry() {
-    for auth in [Auth::Basic("u", "p"), Auth::Token { user: "u", password: "p", uses: 3 }] {
+    for auth in [Auth::Basic("u", "p"), Auth::Token { user: "u", password: "p", uses: 16 }] {
         let bench = Bench::new();
         let elsewhere = Options { auth: auth.clone(), uploads_elsewhere: true, downloads_elsewhere: true, ..Options::default() };
         let (source, destination) = (Fake::start(elsewhere.clone()).await, Fake::start(elsewhere).await);

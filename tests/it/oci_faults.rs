@@ -98,7 +98,8 @@ async fn an_interrupted_download_goes_on_where_it_stopped() {
 #[tokio::test]
 async fn tokens_that_run_out_are_renewed() {
     let token = |uses| Options { auth: Auth::Token { user: "u", password: "p", uses }, ..Options::default() };
-    Pair::with(token(2), token(3)).await.survives("short-lived tokens").await;
+    // Enough for everything that is in flight at once, not enough for all of it.
+    Pair::with(token(8), token(8)).await.survives("short-lived tokens").await;
     let basic = || Options { auth: Auth::Basic("u", "p"), ..Options::default() };
     let pair = Pair::with(basic(), basic()).await;
     pair.survives("basic authentication").await;
@@ -139,7 +140,7 @@ async fn lasting_faults_have_names_and_leave_no_tag() {
         ("no right", Fault::once("POST", "/blobs/", What::Status(403)).always(), FailureKind::AuthDenied, "denies push"),
     ];
     for (what, fault, kind, part) in destination {
-        let pair = Pair::start().await;
+        let pair = Pair::with(Options::default(), Options { auth: Auth::Basic("u", "p"), ..Options::default() }).await;
         pair.destination.fault(fault);
         pair.fails(what, kind, part).await;
     }

@@ -5,12 +5,13 @@ use std::{
     sync::atomic::{AtomicBool, Ordering},
 };
 
-use futures_util::{StreamExt as _, TryStreamExt as _};
+use futures_util::FutureExt as _;
 
 use super::{
     CopiedReferrer,
     engine::Engine,
     graph::{Graph, Node},
+    side_by_side,
 };
 use crate::{
     digest::Digest,
@@ -37,6 +38,11 @@ pub(super) struct Attached {
 impl Attached {
     pub(super) fn report(&self, present: bool) -> CopiedReferrer {
         CopiedReferrer { subject: self.subject.clone(), descriptor: self.descriptor(), tag: self.tag.clone(), present }
+    }
+
+    /// What it is pushed and looked for as.
+    pub(super) fn name(&self) -> &str {
+        self.tag.as_deref().unwrap_or(self.graph.root().descriptor.digest.as_str())
     }
 
     fn descriptor(&self) -> Descriptor {
@@ -69,8 +75,7 @@ pub(super) async fn discover(engine: &Engine, subjects: Vec<Digest>) -> Result<V
     let mut found: Vec<Attached> = Vec::new();
     let mut wave = subjects;
     for _ in 0..MAX_DEPTH {
-        let about: Vec<Vec<Attached>> =
-            futures_util::stream::iter(wave.iter().map(|subject| finder.about(subject))).buffered(ASKS).try_collect().await?;
+        let about = side_by_side(ASKS, wave.iter().map(|subject| finder.about(subject).boxed()).collect()).await?;
         wave.clear();
         for one in about.into_iter().flatten() {
             // A digest tag is copied as a tag even when its manifest is known for something else.
@@ -99,8 +104,7 @@ impl Finder<'_> {
         let tagged = async {
             let names = referrers::DIGEST_TAGS.map(|end| format!("{}.{end}", referrers::fallback_tag(subject)));
             let wanted = names.into_iter().filter(|name| self.tags.as_ref().is_none_or(|tags| tags.contains(name)));
-            let asks = wanted.map(|name| self.tagged(subject, name));
-            futures_util::stream::iter(asks).buffered(referrers::DIGEST_TAGS.len()).try_collect::<Vec<_>>().await
+            side_by_side(referrers::DIGEST_TAGS.len(), wanted.map(|name| self.tagged(subject, name).boxed()).collect()).await
         };
         let (referring, tagged) = futures_util::try_join!(self.referring(subject), tagged)?;
         Ok(referring.into_iter().chain(tagged.into_iter().flatten()).collect())
@@ -124,8 +128,8 @@ impl Finder<'_> {
         if listed.len() > MAX_ATTACHED {
             return Err(ContentError::TooMany { what: format!("referrers of {subject}"), limit: MAX_ATTACHED }.into());
         }
-        let fetches = listed.iter().map(|entry| self.referrer(subject, entry));
-        let fetched: Vec<_> = futures_util::stream::iter(fetches).buffered(ASKS).try_collect().await?;
+        let fetches = listed.iter().map(|entry| self.referrer(subject, entry).boxed()).collect();
+        let fetched = side_by_side(ASKS, fetches).await?;
         Ok(fetched.into_iter().flatten().collect())
     }
 
@@ -167,6 +171,6 @@ pub(super) async fn register(engine: &Engine, unlisted: &[&Attached]) -> Result<
     for one in unlisted {
         by_subject.entry(&one.subject).or_default().push(one.descriptor());
     }
-    let updates = by_subject.iter().map(|(subject, list)| referrers::register(engine.cx(), &engine.destination, subject, list));
-    futures_util::stream::iter(updates).buffer_unordered(ASKS).try_collect().await
+    let updates = by_subject.iter().map(|(subject, list)| referrers::register(engine.cx(), &engine.destination, subject, list).boxed());
+    side_by_side(ASKS, updates.collect()).await.map(|_| ())
 }

@@ -7,21 +7,21 @@ use std::{
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use futures_util::{StreamExt as _, TryStreamExt as _};
+use futures_util::{FutureExt as _, StreamExt as _, TryStreamExt as _};
 
 use super::{
     CopyOptions, CopyReport, Tally, Verify,
     attached::{self, Attached},
     graph::{Graph, Node},
     platform::{self, Selected},
-    pool,
+    pool, side_by_side,
 };
 use crate::{
     digest::Digest,
     job::{Artifact, Platform},
     logs::{JobLog, Meter, Progress},
     oci::{
-        BlobSource, ByteStream, Cx, Descriptor, Error, Manifest, Repository, Stored, client::verified, error::ContentError, media_type,
+        BlobSource, ByteStream, Cx, Descriptor, Error, Manifest, Repository, Stored, error::ContentError, media_type, verified,
     },
     shutdown::Cancel,
 };
@@ -142,7 +142,8 @@ impl Engine {
                 // Under its digest, so that what is about it never is about nothing; the tag still waits.
                 self.put(digest.as_str(), root).await?;
             }
-            blobs += self.attach(&job, attached.iter().zip(&missing).filter(|(_, missing)| **missing).map(|(one, _)| one)).await?;
+            let lacking = attached.iter().zip(&missing).filter(|(_, missing)| **missing).map(|(one, _)| one).collect();
+            blobs += self.attach(&job, lacking).await?;
         }
         if !unchanged {
             self.put(tag, root).await?;
@@ -212,8 +213,8 @@ impl Engine {
     async fn push(&self, job: &Arc<Job>, work: Work<'_>) -> Result<Tally, Error> {
         let tally = pool::send(self, job, work.blobs.into_values().collect()).await?;
         for nodes in work.manifests.into_values() {
-            let pushes = nodes.iter().map(|node| self.put(node.descriptor.digest.as_str(), node));
-            futures_util::stream::iter(pushes).buffer_unordered(PUSHES).try_collect::<Vec<_>>().await?;
+            let pushes = nodes.iter().map(|node| self.put(node.descriptor.digest.as_str(), node).boxed()).collect();
+            side_by_side(PUSHES, pushes).await?;
         }
         Ok(tally)
     }
@@ -240,28 +241,26 @@ impl Engine {
 
     /// For each, whether the destination lacks it.
     async fn missing(&self, attached: &[Attached]) -> Result<Vec<bool>, Error> {
-        let asks = attached.iter().map(|one| async move {
-            let root = &one.graph.root().descriptor;
-            let found = self.destination.find(self.cx(), one.tag.as_deref().unwrap_or(root.digest.as_str())).await?;
-            Ok(self.options.deep || found.is_none_or(|found| found.digest != root.digest))
-        });
-        futures_util::stream::iter(asks).buffered(PUSHES).try_collect().await
+        side_by_side(PUSHES, attached.iter().map(|one| self.lacks(one).boxed()).collect()).await
+    }
+
+    async fn lacks(&self, one: &Attached) -> Result<bool, Error> {
+        let root = &one.graph.root().descriptor;
+        let found = self.destination.find(self.cx(), one.name()).await?;
+        Ok(self.options.deep || found.is_none_or(|found| found.digest != root.digest))
     }
 
     /// Pushes artifacts about others and has them listed where the registry does not do so itself.
-    async fn attach<'a>(&self, job: &Arc<Job>, attached: impl Iterator<Item = &'a Attached> + Clone) -> Result<Tally, Error> {
+    async fn attach(&self, job: &Arc<Job>, attached: Vec<&Attached>) -> Result<Tally, Error> {
         let mut work = Work::default();
-        for one in attached.clone() {
+        for one in &attached {
             work.add(self, &one.graph)?;
         }
         let tally = self.push(job, work).await?;
-        let pushes = attached.map(|one| async move {
-            let root = one.graph.root();
-            let listed = self.put(one.tag.as_deref().unwrap_or(root.descriptor.digest.as_str()), root).await?;
-            Ok::<_, Error>((!listed && one.tag.is_none()).then_some(one))
-        });
+        let pushes = attached.iter().map(|one| self.put(one.name(), one.graph.root()).boxed()).collect();
+        let listed = side_by_side(PUSHES, pushes).await?;
         let unlisted: Vec<_> =
-            futures_util::stream::iter(pushes).buffered(PUSHES).try_filter_map(|one| std::future::ready(Ok(one))).try_collect().await?;
+            attached.into_iter().zip(listed).filter(|(one, listed)| !listed && one.tag.is_none()).map(|(one, _)| one).collect();
         attached::register(self, &unlisted).await?;
         Ok(tally)
     }

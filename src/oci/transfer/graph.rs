@@ -3,9 +3,9 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use bytes::Bytes;
-use futures_util::{StreamExt as _, TryStreamExt as _};
+use futures_util::FutureExt as _;
 
-use super::engine::Engine;
+use super::{engine::Engine, side_by_side};
 use crate::{
     digest::Digest,
     oci::{Descriptor, Error, Manifest, error::ContentError, media_type},
@@ -79,10 +79,8 @@ impl Graph {
                 return Err(ContentError::TooMany { what: "manifests in one artifact".to_owned(), limit: MAX_MANIFESTS }.into());
             }
             level_begin = nodes.len();
-            let fetched: Vec<Node> = futures_util::stream::iter(wanted.iter().map(|entry| engine.fetch_child(entry, level)))
-                .buffered(FETCHES)
-                .try_collect()
-                .await?;
+            let fetches = wanted.iter().map(|entry| engine.fetch_child(entry, level).boxed()).collect();
+            let fetched = side_by_side(FETCHES, fetches).await?;
             for node in fetched {
                 places.insert(node.descriptor.digest.clone(), nodes.len());
                 nodes.push(node);

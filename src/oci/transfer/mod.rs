@@ -24,6 +24,8 @@ mod pool;
 
 use std::collections::BTreeMap;
 
+use futures_util::{StreamExt as _, TryStreamExt as _, future::BoxFuture};
+
 use super::{Cx, Descriptor, Error, Repository};
 use crate::{
     digest::Digest,
@@ -143,4 +145,9 @@ pub async fn copy(
     options: &CopyOptions,
 ) -> Result<CopyReport, Error> {
     Engine::new(cx, source, destination, options).run(reference, tag).await
+}
+
+/// Runs calls side by side, at most `limit` at a time; results in the order of the calls. The first error stops the others.
+async fn side_by_side<T>(limit: usize, calls: Vec<BoxFuture<'_, Result<T, Error>>>) -> Result<Vec<T>, Error> {
+    futures_util::stream::iter(calls).buffered(limit).try_collect().await
 }

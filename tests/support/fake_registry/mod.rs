@@ -88,9 +88,10 @@ impl Fake {
     pub(crate) fn location(&self, repository: &str) -> Location {
         let auth = match self.state.options.auth {
             Auth::None => Credentials::Anonymous,
-            Auth::Basic(user, password) | Auth::Token { user, password, .. } => Credentials::Password {
+            Auth::Basic(user, password) | Auth::Token { user, password, .. } => Credentials::Static {
                 username: user.to_owned(),
                 password: password.to_owned().into(),
+                origin: "the test".to_owned(),
             },
         };
         Location::registry(&self.host, repository, true, auth).unwrap()
