@@ -8,10 +8,10 @@ use tokio::io::AsyncWriteExt as _;
 
 use super::{
     BlobSource, ByteStream, Descriptor, Error, Location, Reference, Registry, Settings, error::ContentError, layout::Layout,
-    transport::Transport,
+    transport::Transport, verify::verified,
 };
 use crate::{
-    digest::{Digest, Hasher},
+    digest::Digest,
     logs::{JobLog, Progress},
     shutdown::Cancel,
 };
@@ -54,12 +54,11 @@ pub enum Repository {
 }
 
 impl Client {
-    /// A client. Nothing is connected to yet.
+    /// A client. Nothing is connected to yet, and no certificate bundle read.
     ///
-    /// # Errors
-    /// When a certificate bundle of the settings cannot be read.
-    pub fn new(settings: Settings) -> Result<Self, Error> {
-        Ok(Self { transport: Arc::new(Transport::new(settings)?) })
+    #[must_use]
+    pub fn new(settings: Settings) -> Self {
+        Self { transport: Arc::new(Transport::new(settings)) }
     }
 
     /// What it was made from.
@@ -89,6 +88,14 @@ impl Repository {
         match self {
             Self::Registry(registry) => registry.display(),
             Self::Layout(layout) => layout.display(),
+        }
+    }
+
+    /// Says that it will be written to, so that one token of a registry does for everything. Call it before anything else.
+    pub fn will_write(&self) {
+        match self {
+            Self::Registry(registry) => registry.will_write(),
+            Self::Layout(_) => {}
         }
     }
 
@@ -251,32 +258,4 @@ impl Repository {
             Self::Layout(layout) => layout.referrers(cx, subject).await,
         }
     }
-}
-
-/// The same stream, ending in an error when its bytes do not have the blob's digest and size. Only for streams that begin at 0.
-/// For whoever keeps the bytes: a registry checks what is uploaded to it itself.
-#[must_use]
-pub fn verified(stream: ByteStream, blob: &Descriptor, place: String) -> ByteStream {
-    let expected = blob.clone();
-    let hasher = Hasher::new(blob.digest.algorithm());
-    let state = (stream, Some(hasher), 0_u64, expected, place);
-    futures_util::stream::try_unfold(state, |(mut stream, mut hasher, mut count, expected, place)| async move {
-        if let Some(piece) = stream.next().await {
-            let piece = piece?;
-            count += piece.len() as u64;
-            if let Some(hasher) = &mut hasher {
-                hasher.update(&piece);
-            }
-            return Ok(Some((piece, (stream, hasher, count, expected, place))));
-        }
-        let what = || format!("blob {} of {place}", expected.digest);
-        if count != expected.size {
-            return Err(ContentError::Size { what: what(), expected: expected.size, actual: count }.into());
-        }
-        if let Some(actual) = hasher.map(Hasher::finish).filter(|actual| *actual != expected.digest) {
-            return Err(ContentError::Digest { what: what(), expected: expected.digest.clone(), actual }.into());
-        }
-        Ok(None)
-    })
-    .boxed()
 }

@@ -16,12 +16,9 @@ pub enum Error {
     /// The plan or command line does not say where.
     #[error(transparent)]
     Location(#[from] LocationError),
-    /// Credentials could not be had.
+    /// Credentials could not be had, or were refused.
     #[error(transparent)]
     Credentials(#[from] auth::Error),
-    /// The registry said no to them, or to doing without.
-    #[error("{0}")]
-    Denied(Box<Denied>),
     /// There is no such tag, manifest or blob.
     #[error("{what} does not exist in {repository}")]
     NotFound {
@@ -60,25 +57,6 @@ pub enum Error {
     /// The work was stopped from outside.
     #[error(transparent)]
     Cancelled(#[from] Cancelled),
-}
-
-/// 401 or 403 after everything that could be tried.
-#[derive(Debug, thiserror::Error)]
-#[error("{host} denies {action} on '{repository}' {with}{}", detail_suffix(detail))]
-pub struct Denied {
-    /// Registry or token server.
-    pub host: String,
-    /// Repository name.
-    pub repository: String,
-    /// `pull` or `push`.
-    pub action: &'static str,
-    /// Where the credentials came from, in words that complete "denies …": `with the username and password of the plan`, `to
-    /// anonymous clients; give credentials …`.
-    pub with: String,
-    /// What the registry said.
-    pub detail: String,
-    /// Whether they were good before: they have run out rather than being wrong.
-    pub expired: bool,
 }
 
 /// An answer with a status that is no success.
@@ -142,6 +120,14 @@ pub enum ContentError {
         /// How many would have been taken.
         limit: usize,
     },
+    /// The registry did not find what it was told it would.
+    #[error("{host} finds that what it was sent is not {what}: the source is damaged, or the way")]
+    Rejected {
+        /// Registry.
+        host: String,
+        /// `blob sha256:…`.
+        what: String,
+    },
     /// Not what its media type says.
     #[error("not a valid manifest of type '{media_type}': {reason}")]
     NotAManifest {
@@ -166,12 +152,6 @@ impl From<NameError> for Error {
     }
 }
 
-impl From<Denied> for Error {
-    fn from(denied: Denied) -> Self {
-        Self::Denied(Box::new(denied))
-    }
-}
-
 impl From<ResponseError> for Error {
     fn from(response: ResponseError) -> Self {
         Self::Response(Box::new(response))
@@ -193,7 +173,7 @@ impl Error {
             Self::Connection { transient: true, .. } => Advice::Retry,
             Self::Credentials(credentials) => credentials.advice(),
             // A damaged transfer: the next one may arrive whole.
-            Self::Content(ContentError::Digest { .. } | ContentError::Size { .. }) => Advice::Retry,
+            Self::Content(ContentError::Digest { .. } | ContentError::Size { .. } | ContentError::Rejected { .. }) => Advice::Retry,
             Self::Content(
                 ContentError::TooLarge { .. }
                 | ContentError::TooMany { .. }
@@ -201,7 +181,6 @@ impl Error {
                 | ContentError::NotARegistry { .. },
             )
             | Self::Location(_)
-            | Self::Denied(_)
             | Self::NotFound { .. }
             | Self::Connection { transient: false, .. }
             | Self::Layout(_)
@@ -228,8 +207,6 @@ impl From<Error> for Failure {
         let kind = match error {
             Error::Location(_) => FailureKind::InvalidPlan,
             Error::Credentials(credentials) => return credentials.into(),
-            Error::Denied(denied) if denied.expired => FailureKind::AuthExpired,
-            Error::Denied(_) => FailureKind::AuthDenied,
             Error::NotFound { .. } => FailureKind::SourceNotFound,
             Error::Response(response) => match response.advice() {
                 Advice::Retry | Advice::RetryAfter(_) => FailureKind::RegistryUnavailable,
@@ -237,7 +214,7 @@ impl From<Error> for Failure {
             },
             Error::Connection { .. } => FailureKind::RegistryUnavailable,
             Error::Content(content) => match content {
-                ContentError::Digest { .. } | ContentError::Size { .. } => FailureKind::DigestMismatch,
+                ContentError::Digest { .. } | ContentError::Size { .. } | ContentError::Rejected { .. } => FailureKind::DigestMismatch,
                 ContentError::TooLarge { .. } | ContentError::TooMany { .. } => FailureKind::LimitExceeded,
                 ContentError::NotAManifest { .. } | ContentError::NotARegistry { .. } => FailureKind::RegistryRefused,
             },

@@ -30,10 +30,11 @@ mod registry;
 mod settings;
 pub mod transfer;
 mod transport;
+mod verify;
 
 pub use auth::Credentials;
 pub use blob::{BlobSource, ByteStream, FileSource};
-pub use client::{Client, Cx, Repository, Stored, verified};
+pub use client::{Client, Cx, Repository, Stored};
 pub use descriptor::Descriptor;
 pub use error::{ContentError, Error};
 pub use location::{Location, LocationError};
@@ -43,3 +44,4 @@ pub use reference::{NameError, Reference};
 pub use registry::Registry;
 pub use settings::{DockerConfig, HostSettings, Settings, Timeouts};
 pub use transfer::{CopyOptions, CopyReport, copy};
+pub use verify::verified;

@@ -1,10 +1,14 @@
 //! Pushing one artifact that was made here.
 
-use std::{collections::BTreeMap, path::PathBuf};
+use std::{
+    collections::{BTreeMap, HashSet},
+    path::PathBuf,
+};
 
 use bytes::Bytes;
+use futures_util::StreamExt as _;
 
-use super::{BlobSource, Cx, Descriptor, Error, Repository};
+use super::{BlobSource, Cx, Descriptor, Error, ImageManifest, Repository, error::ContentError, media_type, reference};
 use crate::job::Artifact;
 
 /// Content of one blob.
@@ -57,7 +61,7 @@ impl Blob {
     /// The empty descriptor and its two bytes.
     #[must_use]
     pub fn empty() -> Self {
-        Self { descriptor: Descriptor::empty(), content: Content::Bytes(Bytes::from_static(super::media_type::EMPTY_JSON)) }
+        Self { descriptor: Descriptor::empty(), content: Content::Bytes(Bytes::from_static(media_type::EMPTY_JSON)) }
     }
 
     /// Adds an annotation.
@@ -77,12 +81,75 @@ impl Blob {
     }
 }
 
+/// Blobs of one package that are pushed at the same time.
+const PARALLEL: usize = 8;
+
+impl Package {
+    /// The manifest, the same bytes for the same package.
+    fn manifest(&self) -> Result<(Descriptor, Bytes), Error> {
+        let manifest = ImageManifest {
+            schema_version: 2,
+            media_type: media_type::OCI_MANIFEST.to_owned(),
+            artifact_type: self.artifact_type.clone(),
+            config: self.config.descriptor.clone(),
+            layers: self.layers.iter().map(|layer| layer.descriptor.clone()).collect(),
+            subject: self.subject.clone(),
+            annotations: self.annotations.clone(),
+        };
+        let bytes = manifest.to_bytes()?;
+        let artifact_type = manifest.artifact_type.unwrap_or(manifest.config.media_type);
+        let descriptor = Descriptor::of(media_type::OCI_MANIFEST, &bytes);
+        Ok((Descriptor { artifact_type: Some(artifact_type), annotations: manifest.annotations, ..descriptor }, bytes))
+    }
+
+    /// Every blob once.
+    fn blobs(&self) -> Vec<&Blob> {
+        let mut seen = HashSet::new();
+        std::iter::once(&self.config).chain(&self.layers).filter(|blob| seen.insert(&blob.descriptor.digest)).collect()
+    }
+}
+
 /// Pushes `package` under `tag`: blobs first, the manifest last and by tag, so that no tag ever names half an artifact; then reads
-/// back what the tag names.
+/// back what the tag names. When the repository has the manifest already, nothing but the tag is written, if that.
 ///
 /// # Errors
 /// When the repository refuses any of it, or names something else afterwards.
-#[expect(clippy::todo, clippy::unused_async, unused_variables, reason = "signatures; the implementation follows")]
 pub async fn push(cx: Cx<'_>, repository: &Repository, tag: &str, package: Package) -> Result<Artifact, Error> {
-    todo!()
+    reference::check_tag(tag)?;
+    repository.will_write();
+    let (manifest, bytes) = package.manifest()?;
+    let blobs = package.blobs();
+    let size = manifest.size + blobs.iter().map(|blob| blob.descriptor.size).sum::<u64>();
+    let artifact = |found: &Descriptor| Artifact {
+        repository: repository.display(),
+        tag: tag.to_owned(),
+        digest: found.digest.clone(),
+        media_type: found.media_type.clone(),
+        size,
+        platform: None,
+    };
+    if let Some(found) = repository.find(cx, tag).await?.filter(|found| found.digest == manifest.digest) {
+        cx.log.info(format_args!("{}:{tag} is {} already", repository.display(), found.digest));
+        return Ok(artifact(&found));
+    }
+    let mut uploads = futures_util::stream::iter(blobs).map(|blob| upload(cx, repository, blob)).buffer_unordered(PARALLEL);
+    while let Some(done) = uploads.next().await {
+        done?;
+    }
+    repository.put_manifest(cx, tag, &manifest, bytes).await?;
+    let found = repository.resolve(cx, tag).await?;
+    if found.digest != manifest.digest {
+        let what = format!("tag '{tag}' of {}, read back,", repository.display());
+        return Err(ContentError::Digest { what, expected: manifest.digest, actual: found.digest }.into());
+    }
+    Ok(artifact(&found))
+}
+
+async fn upload(cx: Cx<'_>, repository: &Repository, blob: &Blob) -> Result<(), Error> {
+    let descriptor = &blob.descriptor;
+    let meter = cx.progress.meter(descriptor.digest.to_string(), descriptor.size);
+    let stored = repository.put_blob(cx, descriptor, blob.source().as_ref(), None).await?;
+    meter.add(descriptor.size);
+    tracing::debug!(blob = %descriptor.digest, size = descriptor.size, ?stored, "pushed");
+    Ok(())
 }

@@ -2,7 +2,7 @@
 //!
 //! Filled in by `cli` from the configuration; [`Settings::default`] is what an empty configuration gives.
 
-use std::{collections::BTreeMap, path::PathBuf, time::Duration};
+use std::{collections::BTreeMap, fmt, path::PathBuf, time::Duration};
 
 use crate::retry::Policy;
 
@@ -46,7 +46,7 @@ impl Default for Timeouts {
 }
 
 /// Everything [`super::Client`] is made from.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Settings {
     /// PEM bundle trusted besides the system's authorities.
     pub ca_file: Option<PathBuf>,
@@ -65,6 +65,24 @@ pub struct Settings {
     pub retry: Policy,
 }
 
+/// A registry that throttles may ask for more patience than others get.
+const RETRY: Policy = Policy { max_delay: Duration::from_mins(2), ..Policy::NETWORK };
+
+impl fmt::Debug for Settings {
+    /// Of the environment only the names: its values may be secret.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Settings")
+            .field("ca_file", &self.ca_file)
+            .field("hosts", &self.hosts)
+            .field("docker_config", &self.docker_config)
+            .field("environment", &self.environment.keys())
+            .field("concurrency", &self.concurrency)
+            .field("timeouts", &self.timeouts)
+            .field("retry", &self.retry)
+            .finish()
+    }
+}
+
 impl Default for Settings {
     fn default() -> Self {
         Self {
@@ -74,7 +92,7 @@ impl Default for Settings {
             environment: BTreeMap::new(),
             concurrency: 32,
             timeouts: Timeouts::default(),
-            retry: Policy::NETWORK,
+            retry: RETRY,
         }
     }
 }

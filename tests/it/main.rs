@@ -16,3 +16,4 @@ mod support;
 mod harness;
 mod oci_copy;
 mod oci_faults;
+mod oci_registry;

@@ -41,7 +41,7 @@ struct Download {
 }
 
 impl Registry {
-    fn name_blob(&self, blob: &Descriptor) -> String {
+    pub(super) fn name_blob(&self, blob: &Descriptor) -> String {
         format!("blob {} of {}", blob.digest, self.display())
     }
 
@@ -81,9 +81,10 @@ impl Registry {
             cancel: cx.cancel.clone(),
             log: cx.log.clone(),
         };
-        Ok(futures_util::stream::try_unfold(download, |mut download| async move {
-            Ok(download.next().await?.map(|piece| (piece, download)))
-        })
+        Ok(futures_util::stream::try_unfold(
+            download,
+            |mut download| async move { Ok(download.next().await?.map(|piece| (piece, download))) },
+        )
         .boxed())
     }
 
@@ -112,7 +113,11 @@ impl Registry {
             _ => return Err(answer.into_error(request.name()).await),
         };
         if begins_at > offset {
-            return Err(ContentError::NotARegistry { host: self.host().to_owned(), reason: format!("{}: another range than asked for", what()) }.into());
+            return Err(ContentError::NotARegistry {
+                host: self.host().to_owned(),
+                reason: format!("{}: another range than asked for", what()),
+            }
+            .into());
         }
         if let Some(length) = answer.response.content_length().filter(|length| begins_at + length != blob.size) {
             return Err(ContentError::Size { what: what(), expected: blob.size, actual: begins_at + length }.into());

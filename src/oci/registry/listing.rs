@@ -111,7 +111,9 @@ impl Registry {
         let mut next = Some(self.url(cx, &format!("referrers/{subject}")).await?);
         while let Some(url) = next {
             if seen.len() >= MAX_PAGES || !seen.insert(url.as_str().to_owned()) || referrers.len() > MAX_REFERRERS {
-                return Err(ContentError::TooMany { what: format!("referrers of {subject} in {}", self.display()), limit: MAX_REFERRERS }.into());
+                return Err(
+                    ContentError::TooMany { what: format!("referrers of {subject} in {}", self.display()), limit: MAX_REFERRERS }.into()
+                );
             }
             let Some((page, following)) = self.retrying(cx, || self.referrer_page(cx, url.clone())).await? else { return Ok(None) };
             referrers.extend(page);
@@ -128,7 +130,11 @@ impl Registry {
         match answer.status() {
             StatusCode::OK if is_index => {}
             // Registries from before version 1.1 take the path for something else.
-            StatusCode::OK | StatusCode::BAD_REQUEST | StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED | StatusCode::NOT_IMPLEMENTED => {
+            StatusCode::OK
+            | StatusCode::BAD_REQUEST
+            | StatusCode::NOT_FOUND
+            | StatusCode::METHOD_NOT_ALLOWED
+            | StatusCode::NOT_IMPLEMENTED => {
                 answer.finish().await;
                 return Ok(None);
             }

@@ -30,8 +30,7 @@ impl Registry {
     pub async fn find(&self, cx: Cx<'_>, reference: &Reference) -> Result<Option<Descriptor>, Error> {
         let url = self.url(cx, &format!("manifests/{reference}")).await?;
         let scope = self.read_scope();
-        let request =
-            Request::new(Method::HEAD, url, &scope).header(ACCEPT, HeaderValue::from_static(media_type::ACCEPT_MANIFESTS));
+        let request = Request::new(Method::HEAD, url, &scope).header(ACCEPT, HeaderValue::from_static(media_type::ACCEPT_MANIFESTS));
         let attempt = || async {
             let answer = self.read(cx, &request).await?;
             match answer.status() {
@@ -62,7 +61,9 @@ impl Registry {
         let size = answer.header("content-length").and_then(|text| text.parse().ok());
         let kind = answer.header("content-type").map(|text| text.split(';').next().unwrap_or("").trim());
         Ok(match (digest, size, kind) {
-            (Some(digest), Some(size), Some(kind)) if size > 0 && media_type::is_manifest(kind) => Some(Descriptor::new(kind, digest, size)),
+            (Some(digest), Some(size), Some(kind)) if size > 0 && media_type::is_manifest(kind) => {
+                Some(Descriptor::new(kind, digest, size))
+            }
             _ => None,
         })
     }

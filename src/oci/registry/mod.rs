@@ -60,7 +60,15 @@ pub(super) fn name_manifest(reference: &str) -> String {
 impl Registry {
     pub(super) fn new(transport: Arc<Transport>, host: &str, repository: &str, plain_http: bool, credentials: Credentials) -> Self {
         let (host, repository) = (host.to_owned(), repository.to_owned());
-        Self(Arc::new(Inner { transport, host, repository, plain_http, credentials, home: OnceCell::new(), writes: AtomicBool::new(false) }))
+        Self(Arc::new(Inner {
+            transport,
+            host,
+            repository,
+            plain_http,
+            credentials,
+            home: OnceCell::new(),
+            writes: AtomicBool::new(false),
+        }))
     }
 
     /// `HOST/NAME`.
@@ -79,6 +87,16 @@ impl Registry {
     #[must_use]
     pub fn same_registry(&self, other: &Self) -> bool {
         api_host(&self.0.host) == api_host(&other.0.host)
+    }
+
+    /// Most blobs in flight to it.
+    pub(in crate::oci) fn concurrency(&self) -> usize {
+        self.settings().concurrency
+    }
+
+    /// How often its host has throttled this process: what the transfer engine goes slower by.
+    pub(in crate::oci) fn refusals(&self) -> u64 {
+        self.0.transport.refusals(api_host(&self.0.host))
     }
 
     /// Says that it will be written to, so that one token does for everything. Call it before anything else.

@@ -68,7 +68,10 @@ pub(super) fn connection(host: &str, error: &reqwest::Error) -> Error {
 
 /// Whether an answer is a web page.
 pub(super) fn is_html(headers: &HeaderMap) -> bool {
-    headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).is_some_and(|text| text.trim_start().to_ascii_lowercase().starts_with("text/html"))
+    headers
+        .get(CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok())
+        .is_some_and(|text| text.trim_start().to_ascii_lowercase().starts_with("text/html"))
 }
 
 #[derive(Deserialize)]
@@ -140,7 +143,8 @@ pub(super) async fn error_body(mut response: Response) -> Vec<u8> {
 pub(super) fn response(host: &str, request: String, status: u16, headers: &HeaderMap, body: &[u8]) -> Error {
     let text = String::from_utf8_lossy(body);
     if status == 400 && text.contains("HTTP request to an HTTPS server") {
-        let reason = "it speaks TLS and was asked in plain HTTP; take PlainHTTP out of the plan, or the host out of plain_http_hosts".to_owned();
+        let reason =
+            "it speaks TLS and was asked in plain HTTP; take PlainHTTP out of the plan, or the host out of plain_http_hosts".to_owned();
         return Error::Connection { host: host.to_owned(), reason, transient: false };
     }
     if is_html(headers) && status < 500 && status != 429 {

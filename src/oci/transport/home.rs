@@ -70,8 +70,7 @@ impl Home {
             let trust = settings.ca_file.iter().cloned().chain(own).collect::<Vec<PathBuf>>();
             let http = transport.client_for(ClientKey { trust: Some(trust), proxy: !is_loopback(&self.host) })?;
             let plain = self.base.scheme() == "http";
-            let (config, environment) = (settings.docker_config.clone(), settings.environment.clone());
-            Ok(Authenticator::new(self.host.clone(), plain, self.credentials.clone(), config, environment, http))
+            Ok(Authenticator::new(self.host.clone(), plain, self.credentials.clone(), settings, http))
         };
         self.auth.get_or_try_init(make).await
     }

@@ -31,7 +31,7 @@ use reqwest::{Method, Response, StatusCode, Url, header::LOCATION};
 use self::{gate::Gate, tls::ClientKey};
 use super::{
     ByteStream, Cx, Error, Settings,
-    auth::{Authenticator, CredentialError},
+    auth::{self, Authenticator},
     error::ContentError,
     location::{api_host, is_loopback},
 };
@@ -136,8 +136,11 @@ impl Transport {
     pub(super) async fn base(&self, cx: Cx<'_>, host: &str, plain_http: bool) -> Result<Url, Error> {
         let plain = plain_http || self.is_plain(cx, host).await?;
         let scheme = if plain { "http" } else { "https" };
-        Url::parse(&format!("{scheme}://{}/v2/", api_host(host)))
-            .map_err(|error| Error::Connection { host: host.to_owned(), reason: error.to_string(), transient: false })
+        Url::parse(&format!("{scheme}://{}/v2/", api_host(host))).map_err(|error| Error::Connection {
+            host: host.to_owned(),
+            reason: error.to_string(),
+            transient: false,
+        })
     }
 
     /// Whether a host is spoken to over plain HTTP although no plan says so: by configuration, or because it is this machine and
@@ -180,6 +183,11 @@ impl Transport {
         Ok(client)
     }
 
+    /// How often a host (`HOST` or `HOST:PORT`) has throttled this process.
+    pub(super) fn refusals(&self, host: &str) -> u64 {
+        lock(&self.gates).get(host).map_or(0, |gate| gate.refusals())
+    }
+
     fn gate(&self, url: &Url) -> Arc<Gate> {
         let mut gates = lock(&self.gates);
         Arc::clone(gates.entry(url.authority().to_owned()).or_default())
@@ -205,10 +213,10 @@ impl Transport {
 
     /// One exchange with the registry itself: with the credentials it wants, asked for again once when it refuses them.
     async fn authorized(&self, cx: Cx<'_>, home: &Home, request: &Request<'_>, url: Url) -> Result<Answer, SendError> {
-        let failed = |error: CredentialError| SendError::Request(error.into());
+        let failed = |error: auth::Error| SendError::Request(error.into());
         let refused = |status| matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN);
         let sent = match home.auth_if_needed() {
-            Some(auth) => auth.header(request.scope, cx.cancel, cx.log).await.map_err(failed)?,
+            Some(auth) => auth.header(request.scope, cx).await.map_err(failed)?,
             None => None,
         };
         let answer = self.once(cx, request, url.clone(), sent.as_ref()).await?;
@@ -219,13 +227,13 @@ impl Transport {
         let (status, headers) = (answer.status(), answer.response.headers().clone());
         let body = failure::error_body(answer.response).await;
         if status == StatusCode::FORBIDDEN && !Authenticator::looks_expired(status.as_u16(), &body) {
-            return Err(failed(auth.refused(request.scope, &body, cx.cancel, cx.log).await));
+            return Err(failed(auth.refused(request.scope, &body, cx).await));
         }
-        let header = auth.challenged(request.scope, &headers, sent.as_ref(), cx.cancel, cx.log).await.map_err(failed)?;
+        let header = auth.challenged(request.scope, &headers, sent.as_ref(), cx).await.map_err(failed)?;
         let answer = self.once(cx, request, url, Some(&header)).await?;
         if refused(answer.status()) {
             let body = failure::error_body(answer.response).await;
-            return Err(failed(auth.refused(request.scope, &body, cx.cancel, cx.log).await));
+            return Err(failed(auth.refused(request.scope, &body, cx).await));
         }
         Ok(answer)
     }

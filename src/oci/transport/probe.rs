@@ -63,7 +63,9 @@ mod tests {
     #[tokio::test]
     async fn tells_tls_from_anything_else() {
         super::super::tls::install_provider();
-        for (answer, expected) in [(&[22, 3, 3][..], Some(true)), (&[21, 3, 3], Some(true)), (b"HTTP/1.1 400 Bad Request", Some(false)), (b"", None)] {
+        for (answer, expected) in
+            [(&[22, 3, 3][..], Some(true)), (&[21, 3, 3], Some(true)), (b"HTTP/1.1 400 Bad Request", Some(false)), (b"", None)]
+        {
             let (address, _tasks) = server(answer).await;
             assert_eq!(speaks_tls(&address).await, expected, "{answer:?}");
         }

@@ -16,11 +16,7 @@ pub(in super::super) enum Payload<'a> {
     /// Bytes in memory.
     Bytes(&'a Bytes),
     /// `len` bytes of a source, from `offset` on.
-    Stream {
-        source: &'a dyn BlobSource,
-        offset: u64,
-        len: u64,
-    },
+    Stream { source: &'a dyn BlobSource, offset: u64, len: u64 },
 }
 
 /// One request, good for several tries.
