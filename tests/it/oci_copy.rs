@@ -349,9 +349,11 @@ async fn everything_is_hashed_when_the_destination_s_word_is_not_enough() {
     let destination = Fake::start(Options { trusting: true, no_digest_header: true, ..Options::default() }).await;
     source.image("a", "v1", &layers(2, 5000));
     source.fault(Fault::once("GET", "/blobs/", What::Corrupt).after(1).always());
-    let options = CopyOptions { verify: Verify::Always, ..CopyOptions::default() };
     let (from, to) = (bench.open(&source, "a"), bench.open(&destination, "b"));
-    let error = oci::copy(bench.cx(), &from, "v1", &to, "v1", &options).await.unwrap_err();
-    assert!(error.to_string().contains("has the digest"), "{error}");
-    assert!(destination.tags("b").is_empty());
+    for verify in [Verify::Always, Verify::Destination] {
+        let options = CopyOptions { verify, ..CopyOptions::default() };
+        let error = oci::copy(bench.cx(), &from, "v1", &to, "v1", &options).await.unwrap_err();
+        assert!(error.to_string().contains("has the digest"), "{verify:?}: {error}");
+        assert!(destination.tags("b").is_empty());
+    }
 }

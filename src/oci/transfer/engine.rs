@@ -307,6 +307,18 @@ impl Job {
         }
     }
 
+    /// Whether bytes are hashed on their way.
+    fn hashes(&self) -> bool {
+        match (&self.destination, &self.source, self.verify) {
+            // It hashes what it writes.
+            (Repository::Layout(_), ..) => false,
+            (Repository::Registry(_), _, Verify::Always) => true,
+            // What lies on a disk can rot.
+            (Repository::Registry(_), Repository::Layout(_), Verify::Destination) => true,
+            (Repository::Registry(registry), Repository::Registry(_), Verify::Destination) => registry.confirms_digests() != Some(true),
+        }
+    }
+
     /// Moves one blob.
     pub(super) async fn send(&self, blob: &Descriptor) -> Result<Stored, Error> {
         let cx = self.cx();
@@ -331,11 +343,7 @@ fn short(digest: &Digest) -> String {
 #[async_trait]
 impl BlobSource for SourceBlob<'_> {
     async fn open(&self, cx: Cx<'_>, offset: u64) -> Result<ByteStream, Error> {
-        let hash = match (self.job.verify, &self.job.source) {
-            // What lies on a disk can rot; what a registry serves it has checked.
-            (Verify::Always, _) | (_, Repository::Layout(_)) => !matches!(self.job.destination, Repository::Layout(_)),
-            (Verify::Destination, Repository::Registry(_)) => false,
-        };
+        let hash = self.job.hashes();
         self.meter.reset(offset);
         let meter = Arc::clone(&self.meter);
         let stream = if hash {

@@ -46,8 +46,9 @@ pub enum PartialIndex {
 /// Whose word is taken for the digests of blobs. Sizes, and digests of manifests, are always checked.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Verify {
-    /// The destination's, which checks what it stores: layouts always do, registries have to. A registry's complaint makes the
-    /// blob be sent again and hashed on its way, which tells whether the source is to blame.
+    /// The destination's, if it is known to check what it stores: layouts do, registries are taken to do so when they name the digest of an
+    /// upload (`Docker-Content-Digest`). Until the first upload has told, and where it does not, every byte is hashed here. A
+    /// registry's complaint makes the blob be sent again and hashed on its way, which tells whether the source is to blame.
     #[default]
     Destination,
     /// Ours as well: every byte is hashed here.

@@ -29,15 +29,21 @@ struct Room {
     small: usize,
     large: usize,
     refusals: u64,
+    /// Large blobs wait for the first small one, which tells whether the registry checks what it is sent: hashing costs more than the
+    /// round trips that are lost.
+    learning: bool,
 }
 
 impl Room {
     fn new(ceiling: usize, refusals: u64) -> Self {
         let ceiling = ceiling.max(1);
-        Self { limit: START.min(ceiling), ceiling, small: 0, large: 0, refusals }
+        Self { limit: START.min(ceiling), ceiling, small: 0, large: 0, refusals, learning: true }
     }
 
     fn take(&mut self, large: bool) -> bool {
+        if large && self.learning && self.small > 0 {
+            return false;
+        }
         let free = self.small + self.large < self.limit && !(large && self.large >= LARGE_AT_ONCE);
         if free {
             *if large { &mut self.large } else { &mut self.small } += 1;
@@ -48,6 +54,7 @@ impl Room {
     /// One transfer ended; `refusals` is how often the registry has throttled anybody so far.
     fn give_back(&mut self, large: bool, refusals: u64) {
         *if large { &mut self.large } else { &mut self.small } -= 1;
+        self.learning = false;
         if refusals > self.refusals {
             self.refusals = refusals;
             self.limit = (self.limit / 2).max(1);
@@ -115,6 +122,15 @@ mod tests {
         assert_eq!(room.limit, 17, "one refusal is one refusal");
         assert_eq!((0..40).filter(|_| room.take(true)).count(), LARGE_AT_ONCE);
         assert!(room.take(false));
+    }
+
+    #[test]
+    fn large_blobs_wait_for_the_first_small_one() {
+        let mut room = Room::new(32, 0);
+        assert!(room.take(false) && room.take(false) && !room.take(true));
+        room.give_back(false, 0);
+        assert!(room.take(true), "one small blob has told");
+        assert!(Room::new(32, 0).take(true), "nobody to wait for");
     }
 
     #[test]
