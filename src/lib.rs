@@ -9,6 +9,9 @@
 //! Who may import whom: `job, plan, digest, retry, shutdown, yaml` ← `logs` ← `process` ← `workspace, oci` ← `executor` ← `agent`;
 //! `source` knows `job`, `plan` and `logs`; only `cli` wires them together. `tests/house.rs` holds the code to it.
 
+pub mod agent;
+pub mod cli;
+pub mod config;
 pub mod digest;
 pub mod executor;
 pub mod job;
@@ -19,5 +22,6 @@ pub mod process;
 pub mod retry;
 pub mod shutdown;
 pub mod source;
+pub mod telemetry;
 pub mod workspace;
 pub mod yaml;

@@ -96,7 +96,7 @@ fn lints_are_expected_with_a_reason_and_tests_never_ignored() {
 #[test]
 fn nothing_names_the_machine_it_was_written_on() {
     // Spelled in pieces, so that this file does not find itself.
-    let banned = [["/ro", "ot/"], ["/wo", "rk/"], ["/ho", "me/dev"], ["artifac", "tory/api"]].map(|pieces| pieces.concat());
+    let banned = [["/ro", "ot/"], ["/wo", "rk/"], ["/ho", "me/dev"], ["arti", "factory/"]].map(|pieces| pieces.concat());
     let mut found = Vec::new();
     for file in checked_in_files() {
         let Ok(text) = fs::read_to_string(&file) else { continue };

@@ -49,6 +49,13 @@ pub struct Context {
     pub local_base: Option<PathBuf>,
 }
 
+impl Context {
+    /// Enters the step of that name: shown to people, and named by a failure that happens in it.
+    pub fn step(&self, name: &'static str) {
+        self.progress.step(name);
+    }
+}
+
 /// Turns plans of one type into artifacts.
 ///
 /// # Order of calls

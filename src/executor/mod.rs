@@ -1,6 +1,10 @@
 //! Executors: one folder per job type, none of which imports another.
 
 mod contract;
-//pub mod oci_sync;
+pub mod helm_chart_build;
+pub mod noop;
+pub mod oci_sync;
+#[cfg(test)]
+pub(crate) mod scripted;
 
 pub use contract::{Context, Executor, Readiness};

@@ -1,40 +1,35 @@
-//! Logs of a job: lines ► redact ► spool ► sink. Placeholder implementation, replaced by the real pipeline.
+//! Logs of a job: lines ► redact ► spool ► sink.
+//!
+//! ```text
+//!  tools, runner ── bytes ──► [one thread per execution]                                   [one thread per sink]
+//!                             plain text ► redact ► lines ► records ──► head + tail on disk ──► Sink, at its own pace
+//! ```
+//!
+//! Inputs: [`JobLog`] handles, which never block and never fail. Outputs: records in a [`Sink`], and segments on disk that
+//! [`replay`] reads later. Invariants: no known secret, in any usual encoding and however it is cut into pieces, gets past the
+//! redactor; nothing that could move a terminal's cursor gets past it either; everything is bounded (line, queue, disk) and whatever is left out
+//! is told by a record of its own; after [`JobLog::flush`] everything logged before is with the sink.
+//!
+//! Called by everybody who works on a job; opened by the supervisor.
 
+mod encodings;
+mod job_log;
+mod lines;
+mod pipeline;
+mod plain;
 mod progress;
+mod reader;
+mod record;
+mod redact;
+mod secrets;
+mod segment;
+mod sink;
+mod spool;
 
+pub use job_log::{JobLog, Pipe};
 pub use progress::{Meter, Progress, Snapshot};
-
-/// Which pipe of a process a piece of output came from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Stream {
-    /// Standard output.
-    Stdout,
-    /// Standard error.
-    Stderr,
-}
-
-/// Handle of one execution's log. Cheap to clone, never blocks, never fails.
-#[derive(Debug, Clone, Default)]
-pub struct JobLog;
-
-impl JobLog {
-    /// A log that nobody reads.
-    #[must_use]
-    pub fn discard() -> Self {
-        Self
-    }
-
-    /// A line of the runner itself.
-    pub fn info(&self, _text: impl std::fmt::Display) {}
-    /// A line of the runner itself that a person should notice.
-    pub fn warn(&self, _text: impl std::fmt::Display) {}
-    /// Output of a tool, in whatever pieces it arrives.
-    pub fn output(&self, _stream: Stream, _bytes: &[u8]) {}
-    /// From now on this text, and its usual encodings, never leave the process.
-    pub fn add_secret(&self, _secret: &str) {}
-    /// `text` without any known secret.
-    #[must_use]
-    pub fn redact(&self, text: &str) -> String {
-        text.to_owned()
-    }
-}
+pub use reader::replay;
+pub use record::{LogPolicy, Record, Stream};
+pub use redact::MASK;
+pub use secrets::{Added, Secrets};
+pub use sink::{Capture, Sink};

@@ -54,11 +54,12 @@ pub enum Repository {
 }
 
 impl Client {
-    /// A client. Nothing is connected to yet, and no certificate bundle read.
+    /// A client. Nothing is connected to yet.
     ///
-    #[must_use]
-    pub fn new(settings: Settings) -> Self {
-        Self { transport: Arc::new(Transport::new(settings)) }
+    /// # Errors
+    /// When a certificate bundle of the settings cannot be read.
+    pub fn new(settings: Settings) -> Result<Self, Error> {
+        Ok(Self { transport: Arc::new(Transport::new(settings)?) })
     }
 
     /// What it was made from.

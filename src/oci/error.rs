@@ -170,10 +170,10 @@ impl Error {
     pub fn advice(&self) -> Advice {
         match self {
             Self::Response(response) => response.advice(),
-            Self::Connection { transient: true, .. } => Advice::Retry,
             Self::Credentials(credentials) => credentials.advice(),
             // A damaged transfer: the next one may arrive whole.
-            Self::Content(ContentError::Digest { .. } | ContentError::Size { .. } | ContentError::Rejected { .. }) => Advice::Retry,
+            Self::Connection { transient: true, .. }
+            | Self::Content(ContentError::Digest { .. } | ContentError::Size { .. } | ContentError::Rejected { .. }) => Advice::Retry,
             Self::Content(
                 ContentError::TooLarge { .. }
                 | ContentError::TooMany { .. }

@@ -74,7 +74,7 @@ pub(super) fn split_host(text: &str) -> Option<Split<'_>> {
 }
 
 /// One name for each of Docker Hub's.
-fn canonical(host: &str) -> String {
+pub(super) fn canonical(host: &str) -> String {
     let host = host.to_ascii_lowercase();
     if matches!(host.as_str(), HUB | "index.docker.io" | HUB_API) { HUB.to_owned() } else { host }
 }
@@ -127,7 +127,12 @@ impl Location {
     /// # Errors
     /// When it is neither, with the form that is wanted.
     pub fn parse_destination(text: &str, base: &Path) -> Result<(Self, Option<String>), LocationError> {
-        let wrong = |problem: String| LocationError::Destination { text: text.to_owned(), problem };
+        // What stands before an '@' may be a password, unless a digest follows.
+        let shown = match text.rsplit_once('@') {
+            Some((_, rest)) if !rest.starts_with("sha") => format!("***@{rest}"),
+            _ => text.to_owned(),
+        };
+        let wrong = |problem: String| LocationError::Destination { text: shown.clone(), problem };
         if let Some(rest) = text.strip_prefix("oci-layout:") {
             let (folder, tag) = match rest.rsplit_once(':') {
                 Some((folder, tag)) if !tag.contains('/') => (folder, Some(tag)),

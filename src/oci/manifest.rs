@@ -87,6 +87,7 @@ pub struct ArtifactManifest {
 
 /// A parsed manifest.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(clippy::large_enum_variant, reason = "one at a time, and never in a collection")]
 pub enum Manifest {
     /// One image or artifact.
     Image(ImageManifest),

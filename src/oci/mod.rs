@@ -18,6 +18,7 @@ mod blob;
 mod client;
 mod descriptor;
 pub mod error;
+mod from_plan;
 pub mod layout;
 mod location;
 pub mod manifest;

@@ -100,7 +100,7 @@ mod tests {
     fn a_referrer_is_listed_once() {
         let referrer = Descriptor::of(media_type::OCI_MANIFEST, b"1");
         let index = extended(Manifest::Unknown, std::slice::from_ref(&referrer)).unwrap();
-        assert_eq!(index.manifests, [referrer.clone()]);
+        assert_eq!(index.manifests, std::slice::from_ref(&referrer));
         assert_eq!(extended(Manifest::Index(index), &[referrer]), None);
     }
 }

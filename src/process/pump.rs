@@ -33,6 +33,7 @@ pub(super) async fn pump(
 ) -> Result<(), Broken> {
     let Some(mut pipe) = pipe else { return Ok(()) };
     let mut buffer = vec![0_u8; 32 * 1024];
+    let logged = log.pipe(stream);
     loop {
         let count = match pipe.read(&mut buffer).await {
             Ok(0) => return Ok(()),
@@ -43,7 +44,10 @@ pub(super) async fn pump(
         let bytes = &buffer[..count];
         into.tail.push(bytes);
         match output {
-            Output::Log => log.output(stream, bytes),
+            Output::Log => {
+                logged.write(bytes);
+                logged.room().await;
+            }
             Output::Quiet => {}
             Output::Capture { limit } => {
                 let room = limit.saturating_sub(into.captured.len());

@@ -19,6 +19,14 @@ use crate::{
 /// How long removing a workspace may take; what is left then is swept at the next start.
 const REMOVAL: Duration = Duration::from_mins(1);
 
+/// Makes the state folder if there is none, readable by its owner alone.
+///
+/// # Errors
+/// When it cannot be made, or is not ours to close to others.
+pub fn open_state(state: &Path) -> Result<(), Error> {
+    private_folder(state)
+}
+
 /// Where the workspaces of a state folder are.
 pub(super) fn all(state: &Path) -> PathBuf {
     state.join("workspaces")

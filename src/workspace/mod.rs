@@ -20,7 +20,7 @@ mod sweep;
 
 pub use disk::{Minimum, admit};
 pub use error::Error;
-pub use folder::Workspace;
+pub use folder::{Workspace, open_state};
 pub use sweep::{Swept, sweep};
 
 use crate::{

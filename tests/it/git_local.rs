@@ -1,5 +1,7 @@
 //! Sources on this machine: folders as they stand and commits of local repositories.
 
+#![expect(clippy::expect_used, reason = "a test that cannot go on has failed")]
+
 use std::{path::Path, process::Command};
 
 use build_runner::{
@@ -13,8 +15,7 @@ use build_runner::{
 };
 
 /// Runs git as a person would, in a repository that the runner is to read.
-#[expect(clippy::disallowed_methods, reason = "the other side of the test is not the runner")]
-fn git(folder: &Path, args: &[&str]) -> String {
+pub(crate) fn git(folder: &Path, args: &[&str]) -> String {
     let out = Command::new("git")
         .current_dir(folder)
         .env("GIT_CONFIG_GLOBAL", "/dev/null")
@@ -26,14 +27,14 @@ fn git(folder: &Path, args: &[&str]) -> String {
     String::from_utf8_lossy(&out.stdout).trim().to_owned()
 }
 
-fn write(root: &Path, name: &str, text: &str) {
+pub(crate) fn write(root: &Path, name: &str, text: &str) {
     let file = root.join(name);
     std::fs::create_dir_all(file.parent().expect("inside")).expect("made");
     std::fs::write(file, text).expect("written");
 }
 
 /// A repository with two commits, a tag and a branch; returns the ids.
-fn repository(root: &Path) -> (String, String) {
+pub(crate) fn repository(root: &Path) -> (String, String) {
     std::fs::create_dir_all(root).expect("made");
     git(root, &["init", "-q"]);
     write(root, "charts/app/Chart.yaml", "version: 1");

@@ -5,10 +5,12 @@ use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
+use serde_json::json;
 
 use crate::support::http_files::HttpFiles;
 use crate::support::proxy::{Cut, Faults, Proxy};
 use crate::support::registry::{Options, PASSWORD, Program, Registry, USER};
+use crate::support::runner::Runner;
 use crate::support::{process, tools};
 
 #[test]
@@ -48,8 +50,9 @@ fn a_registry_knows_its_referrers() {
     let image = registry.repository("a:1");
     oras(&["push", &image, "--artifact-type", "test/image"]);
     oras(&["attach", &image, "--artifact-type", "test/note", "-a", "a=b"]);
-    assert!(oras(&["discover", &image]).contains("test/note"));
+    assert!(oras(&["discover", &image]).contains("a: b"));
     assert!(registry.requests().iter().any(|request| request.path.starts_with("/v2/a/referrers/sha256:") && request.status == 200));
+    assert!(!registry.requests().iter().any(|request| request.path.contains("/manifests/sha256-")), "no fallback tag is needed");
 }
 
 #[test]
@@ -102,6 +105,18 @@ fn a_child_is_awaited_line_by_line_and_killed_when_dropped() {
     let pid = child.pid();
     drop(child);
     assert!(nix::sys::signal::kill(pid, None).is_err(), "it is gone, and reaped");
+}
+
+#[test]
+fn the_binary_runs_in_a_place_of_its_own() {
+    let runner = Runner::new();
+    let version = runner.command(["version"]).env("RUST_BACKTRACE", "1").done();
+    assert_eq!(version.code(), 0, "{}", version.stderr());
+    assert!(version.stdout().contains(env!("CARGO_PKG_VERSION")), "{}", version.stdout());
+
+    let receipt = runner.job(&json!({"id": "j1", "type": "noop", "plan": {}})).done().succeeded();
+    assert_eq!((&receipt["id"], &receipt["type"]), (&json!("j1"), &json!("noop")));
+    assert_eq!(runner.leftovers(), Vec::<std::path::PathBuf>::new());
 }
 
 /// The raw answer of one request on a connection of its own, as far as it came.

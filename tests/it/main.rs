@@ -13,7 +13,12 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod cli;
+mod git_local;
+mod git_remote;
 mod harness;
+mod helm;
 mod oci_copy;
 mod oci_faults;
 mod oci_registry;
+mod process;

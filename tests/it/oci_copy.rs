@@ -29,7 +29,7 @@ impl Bench {
     pub(crate) fn new() -> Self {
         let retry = Policy { tries: 5, min_delay: std::time::Duration::from_millis(1), max_delay: std::time::Duration::from_secs(2) };
         let settings = Settings { docker_config: DockerConfig::None, retry, ..Settings::default() };
-        let client = Client::new(settings);
+        let client = Client::new(settings).unwrap();
         Self { client, cancel: Cancel::new(), log: JobLog::default(), progress: Progress::default() }
     }
 
@@ -51,14 +51,14 @@ impl Bench {
 }
 
 pub(crate) fn layers(count: u8, size: usize) -> Vec<Vec<u8>> {
-    (0..count).map(|number| (0..size).map(|at| number.wrapping_add((at % 251) as u8)).collect()).collect()
+    (0..count).map(|number| (0..size).map(|at| number.wrapping_add(u8::try_from(at % 251).unwrap())).collect()).collect()
 }
 
 fn index_of(entries: &[Value]) -> Value {
     json!({"schemaVersion": 2, "mediaType": INDEX, "manifests": entries})
 }
 
-fn entry(fake: &Fake, repository: &str, digest: &Digest, more: Value) -> Value {
+fn entry(fake: &Fake, repository: &str, digest: &Digest, more: &Value) -> Value {
     let (media_type, bytes) = fake.manifest(repository, digest.as_str()).unwrap();
     let mut entry = json!({"mediaType": media_type, "digest": digest.as_str(), "size": bytes.len()});
     for (key, value) in more.as_object().unwrap() {
@@ -72,7 +72,7 @@ fn referrer(fake: &Fake, repository: &str, subject: &Digest, content: &[u8]) -> 
     let blob = fake.descriptor(repository, "application/spdx+json", content);
     let config = fake.descriptor(repository, "application/vnd.oci.empty.v1+json", b"{}");
     let manifest = json!({"schemaVersion": 2, "mediaType": MANIFEST, "artifactType": "application/spdx+json", "config": config,
-        "layers": [blob], "subject": entry(fake, repository, subject, json!({}))});
+        "layers": [blob], "subject": entry(fake, repository, subject, &json!({}))});
     fake.put_manifest(repository, None, MANIFEST, &manifest)
 }
 
@@ -132,12 +132,12 @@ async fn nested_indexes_travel_whole_and_each_blob_once() {
     let (bench, source, destination) = (Bench::new(), Fake::start(Options::default()).await, Fake::start(Options::default()).await);
     let shared = layers(3, 5000);
     let (one, two) = (source.image("a", "1", &shared), source.image("a", "2", &shared[..2]));
-    let inner = source.put_manifest("a", None, INDEX, &index_of(&[entry(&source, "a", &one, json!({}))]));
+    let inner = source.put_manifest("a", None, INDEX, &index_of(&[entry(&source, "a", &one, &json!({}))]));
     // The same image directly and through the inner index.
     let entries = [
-        entry(&source, "a", &one, json!({"platform": {"os": "linux", "architecture": "amd64"}})),
-        entry(&source, "a", &two, json!({"platform": {"os": "linux", "architecture": "arm64"}})),
-        entry(&source, "a", &inner, json!({})),
+        entry(&source, "a", &one, &json!({"platform": {"os": "linux", "architecture": "amd64"}})),
+        entry(&source, "a", &two, &json!({"platform": {"os": "linux", "architecture": "arm64"}})),
+        entry(&source, "a", &inner, &json!({})),
     ];
     let root = source.put_manifest("a", Some("all"), INDEX, &index_of(&entries));
     // The fake refuses manifests whose references are missing, so the order is checked on the way.
@@ -156,14 +156,14 @@ async fn referrers_and_digest_tags_come_along_whatever_each_side_can() {
         let source = Fake::start(Options { referrers: has_api, ..Options::default() }).await;
         let destination = Fake::start(Options { referrers: takes_subjects, ..Options::default() }).await;
         let image = source.image("a", "v1", &layers(2, 100));
-        let root = source.put_manifest("a", Some("all"), INDEX, &index_of(&[entry(&source, "a", &image, json!({}))]));
+        let root = source.put_manifest("a", Some("all"), INDEX, &index_of(&[entry(&source, "a", &image, &json!({}))]));
         let sbom = referrer(&source, "a", &root, b"sbom of the index");
         let signed_sbom = referrer(&source, "a", &sbom, b"signature of the sbom");
         let child = referrer(&source, "a", &image, b"sbom of the image");
         if !has_api {
             for (subject, about) in [(&root, &sbom), (&sbom, &signed_sbom), (&image, &child)] {
                 let tag = format!("sha256-{}", subject.hex());
-                source.put_manifest("a", Some(&tag), INDEX, &index_of(&[entry(&source, "a", about, json!({}))]));
+                source.put_manifest("a", Some(&tag), INDEX, &index_of(&[entry(&source, "a", about, &json!({}))]));
             }
         }
         let signature = source.image("a", &format!("sha256-{}.sig", root.hex()), &layers(1, 10));
@@ -200,7 +200,8 @@ async fn referrers_and_digest_tags_come_along_whatever_each_side_can() {
 #[tokio::test]
 async fn referrers_stay_behind_when_they_are_not_wanted() {
     let bench = Bench::new();
-    let (source, destination) = (Fake::start(Options { referrers: true, ..Options::default() }).await, Fake::start(Options::default()).await);
+    let (source, destination) =
+        (Fake::start(Options { referrers: true, ..Options::default() }).await, Fake::start(Options::default()).await);
     let image = source.image("a", "v1", &layers(1, 100));
     referrer(&source, "a", &image, b"sbom");
     let options = CopyOptions { referrers: false, ..CopyOptions::default() };
@@ -217,20 +218,16 @@ async fn a_platform_is_copied_with_its_attestation() {
     let attestations = [source.image("a", "3", &layers(1, 7)), source.image("a", "4", &layers(1, 8))];
     let mut entries = Vec::new();
     for (image, arch) in images.iter().zip(["amd64", "arm64"]) {
-        entries.push(entry(&source, "a", image, json!({"platform": {"os": "linux", "architecture": arch}})));
+        entries.push(entry(&source, "a", image, &json!({"platform": {"os": "linux", "architecture": arch}})));
     }
     for (attestation, image) in attestations.iter().zip(&images) {
         let more = json!({"platform": {"os": "unknown", "architecture": "unknown"}, "annotations":
             {"vnd.docker.reference.type": "attestation-manifest", "vnd.docker.reference.digest": image.as_str()}});
-        entries.push(entry(&source, "a", attestation, more));
+        entries.push(entry(&source, "a", attestation, &more));
     }
     let root = source.put_manifest("a", Some("all"), INDEX, &index_of(&entries));
-    let linux = |architecture: &str| Platform {
-        os: "linux".to_owned(),
-        architecture: architecture.to_owned(),
-        variant: None,
-        os_version: None,
-    };
+    let linux =
+        |architecture: &str| Platform { os: "linux".to_owned(), architecture: architecture.to_owned(), variant: None, os_version: None };
     let (from, to) = (bench.open(&source, "a"), bench.open(&destination, "b"));
     let options = CopyOptions { platforms: vec![linux("arm64")], ..CopyOptions::default() };
     let report = oci::copy(bench.cx(), &from, "all", &to, "arm", &options).await.unwrap();
@@ -254,7 +251,7 @@ async fn into_a_layout_and_back_keeps_every_digest() {
     let source = Fake::start(Options { referrers: true, ..Options::default() }).await;
     let destination = Fake::start(Options { referrers: true, ..Options::default() }).await;
     let image = source.image("a", "v1", &layers(3, 300_000));
-    let root = source.put_manifest("a", Some("all"), INDEX, &index_of(&[entry(&source, "a", &image, json!({}))]));
+    let root = source.put_manifest("a", Some("all"), INDEX, &index_of(&[entry(&source, "a", &image, &json!({}))]));
     let sbom = referrer(&source, "a", &root, b"sbom");
     let signature = source.image("a", &format!("sha256-{}.sig", root.hex()), &layers(1, 10));
     let folder = tempfile::tempdir().unwrap();

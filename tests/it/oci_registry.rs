@@ -7,8 +7,8 @@ use build_runner::{
     job::{Failure, FailureKind},
     logs::{JobLog, Progress},
     oci::{
-        Blob, Client, Content, ContentError, Credentials, Cx, Descriptor, DockerConfig, Error, HostSettings, Location, Package, Repository, Settings,
-        Stored, media_type, push,
+        Blob, Client, Content, ContentError, Credentials, Cx, Descriptor, DockerConfig, Error, HostSettings, Location, Package, Repository,
+        Settings, Stored, media_type, push,
     },
     shutdown::Cancel,
 };
@@ -41,7 +41,7 @@ fn password(password: &str) -> Credentials {
 
 fn open(registry: &Registry, name: &str, credentials: Credentials) -> Repository {
     let location = Location::registry(&registry.host(), name, false, credentials).unwrap();
-    Client::new(settings(registry)).open(&location).unwrap()
+    Client::new(settings(registry)).unwrap().open(&location).unwrap()
 }
 
 fn package(layers: usize, size: usize) -> Package {
@@ -148,11 +148,11 @@ async fn an_untrusted_certificate_is_told_with_its_remedy() {
     let registry = Registry::with(&Options { tls: true, ..Options::default() });
     let world = World::default();
     let location = Location::registry(&registry.host(), "app", false, Credentials::Anonymous).unwrap();
-    let repository = Client::new(Settings { docker_config: DockerConfig::None, ..Settings::default() }).open(&location).unwrap();
+    let repository = Client::new(Settings { docker_config: DockerConfig::None, ..Settings::default() }).unwrap().open(&location).unwrap();
     let error = repository.find(world.cx(), "1").await.unwrap_err();
     assert!(error.to_string().contains("certificate is not trusted") && error.to_string().contains("ca_file"), "{error}");
     let location = Location::registry(&registry.host(), "app", true, Credentials::Anonymous).unwrap();
-    let repository = Client::new(settings(&registry)).open(&location).unwrap();
+    let repository = Client::new(settings(&registry)).unwrap().open(&location).unwrap();
     let error = repository.find(world.cx(), "1").await.unwrap_err();
     assert!(error.to_string().contains("PlainHTTP"), "{error}");
 }

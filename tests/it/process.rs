@@ -1,5 +1,7 @@
 //! Real children: deaf to TERM, escaped, holding pipes, writing without end.
 
+#![expect(clippy::expect_used, reason = "a test that cannot go on has failed")]
+
 use std::{
     path::Path,
     time::{Duration, Instant},

@@ -7,6 +7,7 @@
 //! | [`registry`] | real registries, plain or with TLS and a password, with their access log |
 //! | [`fake_registry`] | a registry in memory that can be told to misbehave |
 //! | [`http_files`] | a static HTTP file server that counts requests |
+//! | [`git_server`] | `git http-backend` with a password, faults, and an eye on credentials |
 //! | [`proxy`] | a TCP proxy that delays, cuts and stalls |
 //! | [`process`] | children that are killed when dropped, and whose lines can be awaited |
 //!
@@ -14,6 +15,7 @@
 //! does not run and that is recorded, so that the summary of `scripts/test` counts it; under `CI=true` it fails.
 
 pub(crate) mod fake_registry;
+pub(crate) mod git_server;
 pub(crate) mod http_files;
 pub(crate) mod not_run;
 pub(crate) mod process;

@@ -12,7 +12,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 use tokio::sync::Mutex as AsyncMutex;
 
 use super::{
-    Challenge, Credentials, Error, Resolved, Scope, Secret,
+    Challenge, Credentials, Error, Resolved, Scope, Secret, cloud,
     docker_config::{CredentialFiles, Found},
     helper, parse_challenges,
     token::{Token, TokenServer, first_message},
@@ -77,11 +77,29 @@ impl Authenticator {
         let offered: Vec<_> = headers.get_all(WWW_AUTHENTICATE).iter().filter_map(|v| v.to_str().ok()).flat_map(parse_challenges).collect();
         let challenge = self.choose(&offered)?;
         *self.scheme.lock().unwrap_or_else(PoisonError::into_inner) = Some(challenge.clone());
+        if let Some(sent) = sent {
+            self.forget(sent, cx).await?;
+        }
         let header = self.answer(&challenge, scope, sent, cx).await?;
         if sent == Some(&header) {
             return Err(self.denied(scope, String::new(), cx).await);
         }
         Ok(header)
+    }
+
+    /// Drops a password that was refused, if another one may be had where it came from. Of many that were refused with the same one, the
+    /// first to come here drops it; the others find a new one.
+    async fn forget(&self, sent: &HeaderValue, cx: Cx<'_>) -> Result<(), Error> {
+        if matches!(self.credentials, Credentials::Anonymous | Credentials::Static { .. }) {
+            return Ok(());
+        }
+        let mut held = cx.cancel.run(self.resolved.lock()).await?;
+        if let Some(Resolved { secret: Some(Secret::Basic { username, password }), .. }) = held.as_ref()
+            && basic(username, password, cx)? == *sent
+        {
+            *held = None;
+        }
+        Ok(())
     }
 
     /// The error for a request that was refused in spite of everything; `body` is the registry's answer.
@@ -123,9 +141,7 @@ impl Authenticator {
             let Some(Secret::Basic { username, password }) = &resolved.secret else {
                 return Err(self.denied(scope, "it wants a user name and password".to_owned(), cx).await);
             };
-            let basic = STANDARD.encode(format!("{username}:{}", password.expose_secret()));
-            cx.log.add_secret(&basic);
-            return sensitive(&format!("Basic {basic}"));
+            return basic(username, password, cx);
         }
         let server = TokenServer::of(challenge, &self.host, self.plain_http)?;
         let mut tokens = cx.cancel.run(self.tokens.lock()).await?;
@@ -170,6 +186,13 @@ impl Authenticator {
                 cx.log.add_secret(password.expose_secret());
                 let secret = Secret::Basic { username: username.clone(), password: password.clone() };
                 Ok(Resolved { secret: Some(secret), with: format!("with the user name and password of {origin}"), expires_at: None })
+            }
+            Credentials::Cloud(source) => {
+                let variable = |name: &str| self.environment.get(name).filter(|value| !value.is_empty()).cloned();
+                let credential = cloud::fetch(source, cx.cancel, cx.log, &self.http, &variable).await?;
+                let secret = Secret::Basic { username: credential.username, password: credential.password };
+                let with = "with the credentials that the cloud handed out; check the role's rights on the repository".to_owned();
+                Ok(Resolved { secret: Some(secret), with, expires_at: credential.expires_at })
             }
             Credentials::Configured => {
                 let hint = "to anonymous clients; give the plan credentials, or log in with docker or podman";
@@ -216,6 +239,12 @@ impl std::fmt::Debug for Authenticator {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Authenticator").field("host", &self.host).field("credentials", &self.credentials).finish_non_exhaustive()
     }
+}
+
+fn basic(username: &str, password: &SecretString, cx: Cx<'_>) -> Result<HeaderValue, Error> {
+    let encoded = STANDARD.encode(format!("{username}:{}", password.expose_secret()));
+    cx.log.add_secret(&encoded);
+    sensitive(&format!("Basic {encoded}"))
 }
 
 fn bearer(token: &SecretString) -> Result<HeaderValue, Error> {

@@ -2,6 +2,7 @@
 
 use std::{path::PathBuf, time::Duration};
 
+use super::cloud::CloudError;
 use crate::{
     job::{Failure, FailureKind},
     retry::Advice,
@@ -65,6 +66,9 @@ pub enum Error {
         /// When it wants to be asked again.
         retry_after: Option<Duration>,
     },
+    /// The cloud does not hand out credentials; its calls were tried several times already.
+    #[error(transparent)]
+    Cloud(#[from] CloudError),
     /// The work was stopped from outside.
     #[error(transparent)]
     Cancelled(#[from] Cancelled),
@@ -85,6 +89,7 @@ impl Error {
             | Self::Denied { .. }
             | Self::Challenge { .. }
             | Self::TokenServer { transient: false, .. }
+            | Self::Cloud(_)
             | Self::Cancelled(_) => Advice::GiveUp,
         }
     }
@@ -98,6 +103,7 @@ impl From<Error> for Failure {
             Error::Denied { .. } | Error::File { .. } | Error::Helper { .. } => FailureKind::AuthDenied,
             Error::Challenge { .. } => FailureKind::RegistryRefused,
             Error::TokenServer { .. } => FailureKind::RegistryUnavailable,
+            Error::Cloud(error) => return error.into(),
             Error::Cancelled(cancelled) => return cancelled.into(),
         };
         Self::new(kind, message)

@@ -9,6 +9,7 @@
 
 mod authenticator;
 mod challenge;
+pub mod cloud;
 mod docker_config;
 mod error;
 mod helper;
@@ -43,6 +44,8 @@ pub enum Credentials {
     /// The machine's docker and podman files and their credential helpers.
     #[default]
     Configured,
+    /// A cloud's own way of handing them out.
+    Cloud(Box<cloud::CloudSource>),
 }
 
 impl fmt::Debug for Credentials {
@@ -52,6 +55,7 @@ impl fmt::Debug for Credentials {
             Self::Anonymous => "Anonymous",
             Self::Static { .. } => "Static",
             Self::Configured => "Configured",
+            Self::Cloud(_) => "Cloud",
         })
     }
 }

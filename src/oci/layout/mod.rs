@@ -163,8 +163,7 @@ impl Layout {
             };
             match layout.manifest_now(&Reference::Digest(digest)) {
                 Ok((descriptor, _)) => Ok(Some(descriptor)),
-                Err(Error::NotFound { .. }) => Ok(None),
-                Err(Error::Layout(LayoutError { problem: LayoutProblem::Missing, .. })) => Ok(None),
+                Err(Error::NotFound { .. } | Error::Layout(LayoutError { problem: LayoutProblem::Missing, .. })) => Ok(None),
                 Err(error) => Err(error),
             }
         })

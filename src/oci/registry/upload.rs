@@ -238,13 +238,12 @@ impl Job<'_> {
             }
             Ok(answer) => Some(answer),
         };
-        let (answer, mounting) = match answer {
-            Some(answer) => (answer, from.is_some()),
-            None => {
-                let url = registry.url(self.cx, "blobs/uploads/").await.map_err(fail)?;
-                let scope = registry.write_scope();
-                (registry.ask(self.cx, &Request::new(Method::POST, url, &scope)).await?, false)
-            }
+        let (answer, mounting) = if let Some(answer) = answer {
+            (answer, from.is_some())
+        } else {
+            let url = registry.url(self.cx, "blobs/uploads/").await.map_err(fail)?;
+            let scope = registry.write_scope();
+            (registry.ask(self.cx, &Request::new(Method::POST, url, &scope)).await?, false)
         };
         match answer.status() {
             StatusCode::CREATED if mounting => {
@@ -357,7 +356,7 @@ impl Job<'_> {
     /// Tells the registry that a session is not needed any more. It may or may not care (Docker's wants a right that nobody has).
     async fn abandon(&self, session: Session) {
         let request = Request::new(Method::DELETE, session.url, &self.scope);
-        if let (Ok(home), Ok(_)) = (self.registry.home(self.cx).await, self.cx.cancel.check()) {
+        if let (Ok(home), Ok(())) = (self.registry.home(self.cx).await, self.cx.cancel.check()) {
             let call = self.registry.0.transport.call(self.cx, home, &request);
             if let Ok(Ok(answer)) = tokio::time::timeout(GOODBYE, call).await {
                 answer.finish().await;

@@ -115,21 +115,20 @@ impl Finder<'_> {
         let (cx, source) = (self.engine.cx(), &self.engine.source);
         let schema = referrers::fallback_tag(subject);
         let from_api = if self.no_api.load(Ordering::Relaxed) { None } else { source.referrers(cx, subject).await? };
-        let listed = match from_api {
-            Some(listed) => listed,
-            None => {
-                self.no_api.store(true, Ordering::Relaxed);
-                if self.tags.as_ref().is_some_and(|tags| !tags.contains(&schema)) {
-                    return Ok(Vec::new());
-                }
-                referrers::read_tag(cx, source, subject).await?.manifests().to_vec()
+        let listed = if let Some(listed) = from_api {
+            listed
+        } else {
+            self.no_api.store(true, Ordering::Relaxed);
+            if self.tags.as_ref().is_some_and(|tags| !tags.contains(&schema)) {
+                return Ok(Vec::new());
             }
+            referrers::read_tag(cx, source, subject).await?.manifests().to_vec()
         };
         if listed.len() > MAX_ATTACHED {
             return Err(ContentError::TooMany { what: format!("referrers of {subject}"), limit: MAX_ATTACHED }.into());
         }
-        let fetches = listed.iter().map(|entry| self.referrer(subject, entry).boxed()).collect();
-        let fetched = side_by_side(ASKS, fetches).await?;
+        let calls = listed.iter().map(|entry| self.referrer(subject, entry).boxed()).collect();
+        let fetched = side_by_side(ASKS, calls).await?;
         Ok(fetched.into_iter().flatten().collect())
     }
 

@@ -20,9 +20,7 @@ use crate::{
     digest::Digest,
     job::{Artifact, Platform},
     logs::{JobLog, Meter, Progress},
-    oci::{
-        BlobSource, ByteStream, Cx, Descriptor, Error, Manifest, Repository, Stored, error::ContentError, media_type, verified,
-    },
+    oci::{BlobSource, ByteStream, Cx, Descriptor, Error, Manifest, Repository, Stored, error::ContentError, media_type, verified},
     shutdown::Cancel,
 };
 
@@ -103,11 +101,8 @@ impl Engine {
 
     pub(super) async fn run(&self, reference: &str, tag: &str) -> Result<CopyReport, Error> {
         let cx = self.cx();
-        if let Repository::Registry(registry) = &self.destination {
-            registry.will_write();
-        }
-        let ((descriptor, bytes), current) =
-            futures_util::try_join!(self.source.manifest(cx, reference), self.destination.find(cx, tag))?;
+        self.destination.will_write();
+        let ((descriptor, bytes), current) = futures_util::try_join!(self.source.manifest(cx, reference), self.destination.find(cx, tag))?;
         let Selected { root, only } = platform::select(self, Node::new(descriptor, bytes, 0)?, reference).await?;
         let digest = root.descriptor.digest.clone();
         let unchanged = current.is_some_and(|current| current.digest == digest) && !self.options.deep;
@@ -312,9 +307,8 @@ impl Job {
         match (&self.destination, &self.source, self.verify) {
             // It hashes what it writes.
             (Repository::Layout(_), ..) => false,
-            (Repository::Registry(_), _, Verify::Always) => true,
             // What lies on a disk can rot.
-            (Repository::Registry(_), Repository::Layout(_), Verify::Destination) => true,
+            (Repository::Registry(_), _, Verify::Always) | (Repository::Registry(_), Repository::Layout(_), _) => true,
             (Repository::Registry(registry), Repository::Registry(_), Verify::Destination) => registry.confirms_digests() != Some(true),
         }
     }
@@ -331,7 +325,15 @@ impl Job {
             return self.destination.put_blob(cx, blob, &content, Some(&self.source)).await;
         }
         let meter = Arc::new(self.progress.meter(short(&blob.digest), blob.size));
-        self.destination.put_blob(cx, blob, &SourceBlob { job: self, blob, meter }, Some(&self.source)).await
+        let source = SourceBlob { job: self, blob, meter };
+        match self.destination.put_blob(cx, blob, &source, Some(&self.source)).await {
+            // Damage on the way heals; damage in the source comes again.
+            Err(Error::Content(error @ ContentError::Digest { .. })) => {
+                self.log.warn(format_args!("{error}; fetching it once more"));
+                self.destination.put_blob(cx, blob, &source, Some(&self.source)).await
+            }
+            result => result,
+        }
     }
 }
 

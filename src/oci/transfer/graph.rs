@@ -61,8 +61,8 @@ impl Graph {
         let mut level_begin = 0;
         for level in 1.. {
             let mut wanted: Vec<Descriptor> = Vec::new();
-            for at in level_begin..nodes.len() {
-                for entry in nodes[at].manifest.manifests().iter().filter(|entry| entry.is_manifest()) {
+            for (at, node) in nodes.iter().enumerate().skip(level_begin) {
+                for entry in node.manifest.manifests().iter().filter(|entry| entry.is_manifest()) {
                     let left_out = at == 0 && only.is_some_and(|only| !only.contains(&entry.digest));
                     if !left_out && !places.contains_key(&entry.digest) && wanted.iter().all(|other| other.digest != entry.digest) {
                         wanted.push(entry.clone());
@@ -79,8 +79,8 @@ impl Graph {
                 return Err(ContentError::TooMany { what: "manifests in one artifact".to_owned(), limit: MAX_MANIFESTS }.into());
             }
             level_begin = nodes.len();
-            let fetches = wanted.iter().map(|entry| engine.fetch_child(entry, level).boxed()).collect();
-            let fetched = side_by_side(FETCHES, fetches).await?;
+            let calls = wanted.iter().map(|entry| engine.fetch_child(entry, level).boxed()).collect();
+            let fetched = side_by_side(FETCHES, calls).await?;
             for node in fetched {
                 places.insert(node.descriptor.digest.clone(), nodes.len());
                 nodes.push(node);

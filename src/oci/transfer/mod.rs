@@ -145,7 +145,9 @@ pub async fn copy(
     tag: &str,
     options: &CopyOptions,
 ) -> Result<CopyReport, Error> {
-    Engine::new(cx, source, destination, options).run(reference, tag).await
+    let engine = Engine::new(cx, source, destination, options);
+    // Large for a future, and called once per job.
+    Box::pin(engine.run(reference, tag)).await
 }
 
 /// Runs calls side by side, at most `limit` at a time; results in the order of the calls. The first error stops the others.

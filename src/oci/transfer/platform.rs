@@ -54,7 +54,8 @@ pub(super) async fn select(engine: &Engine, root: Node, reference: &str) -> Resu
     }
     match &root.manifest {
         Manifest::Index(index) => {
-            let kept = keep(wanted, &index.manifests).map_err(|missing| engine.no_platform(missing, reference, &offered(&index.manifests)))?;
+            let kept =
+                keep(wanted, &index.manifests).map_err(|missing| engine.no_platform(missing, reference, &offered(&index.manifests)))?;
             if index.manifests.iter().all(|entry| kept.contains(&entry.digest)) {
                 return Ok(Selected { root, only: None });
             }
@@ -106,7 +107,8 @@ fn keep<'a>(wanted: &'a [Platform], entries: &[Descriptor]) -> Result<HashSet<Di
 fn rebuild(root: &Node, kept: &HashSet<Digest>) -> Result<Node, Error> {
     let mut document: Value = serde_json::from_slice(&root.bytes).unwrap_or_default();
     if let Some(entries) = document["manifests"].as_array_mut() {
-        entries.retain(|entry| entry["digest"].as_str().and_then(|digest| digest.parse::<Digest>().ok()).is_some_and(|d| kept.contains(&d)));
+        entries
+            .retain(|entry| entry["digest"].as_str().and_then(|digest| digest.parse::<Digest>().ok()).is_some_and(|d| kept.contains(&d)));
     }
     let bytes = document.to_string().into_bytes();
     let descriptor = Descriptor::of(root.descriptor.media_type.clone(), &bytes);
@@ -132,7 +134,8 @@ mod tests {
     #[test]
     fn attestations_follow_their_image() {
         let (amd, arm) = (entry("amd", "linux/amd64"), entry("arm", "linux/arm64/v8"));
-        let about = |image: &Descriptor| entry(&format!("about {}", image.digest), "unknown/unknown").annotate(REFERENCE, image.digest.as_str());
+        let about =
+            |image: &Descriptor| entry(&format!("about {}", image.digest), "unknown/unknown").annotate(REFERENCE, image.digest.as_str());
         let (about_amd, about_arm) = (about(&amd), about(&arm));
         let index = json!({"schemaVersion": 2, "mediaType": media_type::OCI_INDEX, "odd": {"b": 1, "a": 2},
             "manifests": [&amd, &arm, &about_amd, &about_arm]});

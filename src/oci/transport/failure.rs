@@ -1,7 +1,5 @@
 //! Errors out of failed requests and unwelcome answers.
 
-use std::error::Error as _;
-
 use jiff::Timestamp;
 use reqwest::{
     Response,
@@ -19,37 +17,31 @@ const MAX_ERROR_BODY: usize = 64 << 10;
 /// Longest text taken over from a registry's answer.
 const MAX_DETAIL: usize = 300;
 
-/// The deepest cause: what the layers above repeat in other words.
-pub(super) fn innermost(error: &reqwest::Error) -> String {
-    let mut cause: &dyn std::error::Error = error;
-    while let Some(source) = cause.source() {
-        cause = source;
+/// What caused an error. `io::Error` hides what it wraps from `source`.
+fn cause<'a>(error: &'a (dyn std::error::Error + 'static)) -> Option<&'a (dyn std::error::Error + 'static)> {
+    match error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref) {
+        Some(inner) => Some(inner),
+        None => error.source(),
     }
-    cause.to_string()
 }
 
-/// Whether any cause is of that type and passes the test.
-fn caused_by<T: std::error::Error + 'static>(error: &reqwest::Error, test: impl Fn(&T) -> bool) -> bool {
-    let mut next = error.source();
-    while let Some(cause) = next {
-        if cause.downcast_ref::<T>().is_some_and(&test) {
-            return true;
-        }
-        // `io::Error` hides what it wraps from `source`.
-        if let Some(inner) = cause.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref)
-            && inner.downcast_ref::<T>().is_some_and(&test)
-        {
-            return true;
-        }
-        next = cause.source();
-    }
-    false
+/// The deepest cause: what the layers above repeat in other words.
+pub(super) fn innermost(error: &reqwest::Error) -> String {
+    std::iter::successors(Some(error as &(dyn std::error::Error + 'static)), |error| cause(*error))
+        .last()
+        .map_or_else(String::new, ToString::to_string)
+}
+
+/// The first cause of that type.
+fn caused_by<T: std::error::Error + 'static>(error: &reqwest::Error) -> Option<&T> {
+    std::iter::successors(Some(error as &(dyn std::error::Error + 'static)), |error| cause(*error)).find_map(|error| error.downcast_ref())
 }
 
 /// A request that got no answer, or half of one.
 pub(super) fn connection(host: &str, error: &reqwest::Error) -> Error {
-    let certificate = caused_by::<rustls::Error>(error, |e| matches!(e, rustls::Error::InvalidCertificate(_)));
-    let not_tls = caused_by::<rustls::Error>(error, |e| matches!(e, rustls::Error::InvalidMessage(_)));
+    let tls = caused_by::<rustls::Error>(error);
+    let certificate = matches!(tls, Some(rustls::Error::InvalidCertificate(_)));
+    let not_tls = matches!(tls, Some(rustls::Error::InvalidMessage(_)));
     let cause = innermost(error);
     let unknown_name = cause.contains("Name or service not known") || cause.contains("No address associated");
     let (reason, transient) = if certificate {

@@ -122,10 +122,12 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 }
 
 impl Transport {
-    /// Reads every certificate bundle of the settings at the first use of its host, none now.
-    pub(super) fn new(settings: Settings) -> Self {
+    /// Tries every certificate bundle of the settings now: a wrong path is better told before any job begins.
+    pub(super) fn new(settings: Settings) -> Result<Self, Error> {
         tls::install_provider();
-        Self { settings, clients: Mutex::default(), gates: Mutex::default(), plain: Mutex::default() }
+        let own = settings.hosts.values().filter_map(|host| host.ca_file.as_ref());
+        settings.ca_file.iter().chain(own).try_for_each(|file| tls::read_bundle(file).map(drop))?;
+        Ok(Self { settings, clients: Mutex::default(), gates: Mutex::default(), plain: Mutex::default() })
     }
 
     pub(super) const fn settings(&self) -> &Settings {

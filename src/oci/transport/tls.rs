@@ -61,7 +61,7 @@ pub(super) fn client(key: &ClientKey, settings: &Settings) -> Result<reqwest::Cl
 }
 
 /// Certificates of a PEM bundle.
-fn read_bundle(path: &Path) -> Result<Vec<Certificate>, Error> {
+pub(super) fn read_bundle(path: &Path) -> Result<Vec<Certificate>, Error> {
     let fail = |source| Error::Io { path: path.to_owned(), source };
     let text = std::fs::read(path).map_err(fail)?;
     let invalid = |what: &str| fail(std::io::Error::new(std::io::ErrorKind::InvalidData, what));

@@ -25,17 +25,20 @@ mod location;
 mod name;
 mod session;
 
-use std::path::{Path, PathBuf};
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+};
 
 use serde::Serialize;
 
 pub use self::{config::Ssh, error::Error};
 use self::{location::Location, name::Name};
 use super::Cx;
-use crate::retry::Policy;
+use crate::{plan::GitSource, retry::Policy};
 
 /// What to check out (`git_source` of a plan).
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Clone, Default, PartialEq, Eq)]
 pub struct Source {
     /// Repository URL, or a folder of this machine; may carry credentials.
     pub url: String,
@@ -45,6 +48,24 @@ pub struct Source {
     pub path: String,
     /// Whether to fetch submodules too.
     pub recurse_submodules: bool,
+}
+
+impl From<&GitSource> for Source {
+    fn from(plan: &GitSource) -> Self {
+        Self {
+            url: plan.url.clone(),
+            git_ref: plan.git_ref.clone(),
+            path: plan.path.clone().unwrap_or_default(),
+            recurse_submodules: plan.recurse_submodules,
+        }
+    }
+}
+
+impl fmt::Debug for Source {
+    /// Without the URL: it may carry credentials.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Source").field("git_ref", &self.git_ref).field("path", &self.path).finish_non_exhaustive()
+    }
 }
 
 /// How to check out, from the runner's configuration.

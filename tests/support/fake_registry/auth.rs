@@ -45,17 +45,16 @@ pub(super) fn token(state: &State, call: &Call) -> Reply {
     let token = format!("token-{}", state.next());
     let scopes = call.queries("scope").iter().flat_map(|scope| scope.split(' ').map(str::to_owned).collect::<Vec<_>>()).collect();
     state.tokens.lock().unwrap().insert(token.clone(), Grant { uses: *uses, scopes });
-    Reply::status(200)
-        .header("content-type", "application/json")
-        .body(json!({"token": token, "expires_in": 300}).to_string().into())
+    Reply::status(200).header("content-type", "application/json").body(json!({"token": token, "expires_in": 300}).to_string().into())
 }
 
 /// `None` when the request may go on.
 pub(super) fn check(state: &State, call: &Call) -> Option<Reply> {
     match &state.options.auth {
         Auth::None => None,
-        Auth::Basic(user, password) => (!basic(call, user, password))
-            .then(|| Reply::error(401, "UNAUTHORIZED").header("www-authenticate", "Basic realm=\"fake\"")),
+        Auth::Basic(user, password) => {
+            (!basic(call, user, password)).then(|| Reply::error(401, "UNAUTHORIZED").header("www-authenticate", "Basic realm=\"fake\""))
+        }
         Auth::Token { .. } => {
             let repository = repository(&call.path);
             let action = if matches!(call.method.as_str(), "GET" | "HEAD") { "pull" } else { "push" };

@@ -9,7 +9,7 @@ use super::{
 };
 
 /// `/v2/<name>/blobs/<digest>`
-pub(super) fn blob(state: &State, call: &Call, repository: &str, digest: &str, _body: Bytes) -> Reply {
+pub(super) fn blob(state: &State, call: &Call, repository: &str, digest: &str, _body: &Bytes) -> Reply {
     let Some(content) = state.blob(repository, digest) else { return Reply::error(404, "BLOB_UNKNOWN") };
     if call.method == "GET" && call.port == Port::Registry && state.options.downloads_elsewhere {
         return Reply::status(307).header("location", format!("http://{}{}?signature=good", state.storage, call.path));
@@ -38,7 +38,7 @@ pub(super) fn blob(state: &State, call: &Call, repository: &str, digest: &str, _
 }
 
 /// `/v2/<name>/blobs/uploads/[<id>]`
-pub(super) fn upload(state: &State, call: &Call, repository: &str, id: &str, body: Bytes) -> Reply {
+pub(super) fn upload(state: &State, call: &Call, repository: &str, id: &str, body: &Bytes) -> Reply {
     match (call.method.as_str(), id) {
         ("POST", "") => start(state, call, repository),
         ("PATCH", _) => {
@@ -49,8 +49,8 @@ pub(super) fn upload(state: &State, call: &Call, repository: &str, id: &str, bod
                 return Reply::status(416).header("range", range(content.len()));
             }
             // aws/containers-roadmap#2831: pieces after the first are accepted and thrown away.
-            if !(state.options.ecr && !content.is_empty()) {
-                content.extend_from_slice(&body);
+            if !state.options.ecr || content.is_empty() {
+                content.extend_from_slice(body);
             }
             let range = range(content.len());
             Reply::status(202).header("location", location(state, repository, id)).header("range", range)
@@ -61,7 +61,7 @@ pub(super) fn upload(state: &State, call: &Call, repository: &str, id: &str, bod
             }
             None => Reply::error(404, "BLOB_UPLOAD_UNKNOWN"),
         },
-        ("PUT", _) => close(state, call, repository, id, &body),
+        ("PUT", _) => close(state, call, repository, id, body),
         ("DELETE", _) => {
             state.uploads.lock().unwrap().remove(id);
             Reply::status(204)
@@ -76,9 +76,7 @@ fn start(state: &State, call: &Call, repository: &str) -> Reply {
         && let Some(content) = state.blob(&from, &digest)
     {
         state.store_blob(repository, &digest, content);
-        return Reply::status(201)
-            .header("location", format!("/v2/{repository}/blobs/{digest}"))
-            .header("docker-content-digest", digest);
+        return Reply::status(201).header("location", format!("/v2/{repository}/blobs/{digest}")).header("docker-content-digest", digest);
     }
     let id = format!("upload-{}", state.next());
     state.uploads.lock().unwrap().insert(id.clone(), (repository.to_owned(), Vec::new()));

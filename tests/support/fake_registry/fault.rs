@@ -91,11 +91,9 @@ pub(super) fn instead(what: &What) -> Option<Reply> {
             Reply::status(200).header("content-type", "text/html").body(Bytes::from_static(b"<html><body>Please sign in</body></html>")),
         ),
         What::Unauthorised => Some(Reply::error(401, "UNAUTHORIZED")),
-        What::Expired => Some(
-            Reply::status(403)
-                .header("content-type", "application/json")
-                .body(Bytes::from_static(br#"{"errors":[{"code":"DENIED","message":"Your authorization token has expired. Reauthenticate and try again."}]}"#)),
-        ),
+        What::Expired => Some(Reply::status(403).header("content-type", "application/json").body(Bytes::from_static(
+            br#"{"errors":[{"code":"DENIED","message":"Your authorization token has expired. Reauthenticate and try again."}]}"#,
+        ))),
         What::Cut(_) | What::Short(_) | What::Corrupt | What::Longer | What::NoLocation | What::Hang => None,
     }
 }

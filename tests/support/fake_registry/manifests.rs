@@ -10,7 +10,7 @@ use super::{
 };
 
 /// `/v2/<name>/manifests/<reference>`
-pub(super) fn manifest(state: &State, call: &Call, repository: &str, reference: &str, body: Bytes) -> Reply {
+pub(super) fn manifest(state: &State, call: &Call, repository: &str, reference: &str, body: &Bytes) -> Reply {
     match call.method.as_str() {
         "GET" | "HEAD" => {
             if !state.repositories.lock().unwrap().contains_key(repository) {
@@ -25,7 +25,7 @@ pub(super) fn manifest(state: &State, call: &Call, repository: &str, reference: 
             }
             if call.method == "HEAD" { reply.without_body() } else { reply }
         }
-        "PUT" => put(state, call, repository, reference, &body),
+        "PUT" => put(state, call, repository, reference, body),
         _ => Reply::error(405, "UNSUPPORTED"),
     }
 }
@@ -80,7 +80,7 @@ fn list(value: &Value) -> Vec<&Value> {
 }
 
 /// `/v2/<name>/referrers/<digest>`
-pub(super) fn referrers(state: &State, _call: &Call, repository: &str, digest: &str, _body: Bytes) -> Reply {
+pub(super) fn referrers(state: &State, _call: &Call, repository: &str, digest: &str, _body: &Bytes) -> Reply {
     if !state.options.referrers {
         return Reply::error(404, "NOT_FOUND");
     }
@@ -99,7 +99,7 @@ pub(super) fn referrers(state: &State, _call: &Call, repository: &str, digest: &
 }
 
 /// `/v2/<name>/tags/list`
-pub(super) fn tags(state: &State, _call: &Call, repository: &str, _rest: &str, _body: Bytes) -> Reply {
+pub(super) fn tags(state: &State, _call: &Call, repository: &str, _rest: &str, _body: &Bytes) -> Reply {
     let body = json!({"name": repository, "tags": state.tags(repository)}).to_string();
     Reply::status(200).header("content-type", "application/json").body(body.into())
 }

@@ -34,6 +34,7 @@ pub(crate) const INDEX: &str = "application/vnd.oci.image.index.v1+json";
 
 /// How the registry behaves all the time; [`Fault`]s are for single requests.
 #[derive(Debug, Clone, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a habit of its own")]
 pub(crate) struct Options {
     /// What it asks of clients.
     pub(crate) auth: Auth,
@@ -88,11 +89,9 @@ impl Fake {
     pub(crate) fn location(&self, repository: &str) -> Location {
         let auth = match self.state.options.auth {
             Auth::None => Credentials::Anonymous,
-            Auth::Basic(user, password) | Auth::Token { user, password, .. } => Credentials::Static {
-                username: user.to_owned(),
-                password: password.to_owned().into(),
-                origin: "the test".to_owned(),
-            },
+            Auth::Basic(user, password) | Auth::Token { user, password, .. } => {
+                Credentials::Static { username: user.to_owned(), password: password.to_owned().into(), origin: "the test".to_owned() }
+            }
         };
         Location::registry(&self.host, repository, true, auth).unwrap()
     }
@@ -131,11 +130,6 @@ impl Fake {
     /// Number of requests of `method` whose path contains `part`; an empty text matches all.
     pub(crate) fn count(&self, method: &str, part: &str) -> usize {
         self.log().iter().filter(|seen| (method.is_empty() || seen.method == method) && seen.path.contains(part)).count()
-    }
-
-    /// Highest number of requests that were being answered at the same time.
-    pub(crate) fn peak(&self) -> usize {
-        self.state.peak()
     }
 
     /// Declares every token given out so far expired.
@@ -235,13 +229,13 @@ async fn route(state: &State, call: &Call, body: Body) -> Reply {
     }
     for (part, handler) in HANDLERS {
         if let Some((repository, name)) = rest.split_once(part) {
-            return handler(state, call, repository, name, body);
+            return handler(state, call, repository, name, &body);
         }
     }
     Reply::error(404, "NOT_FOUND")
 }
 
-type Handler = fn(&State, &Call, &str, &str, axum::body::Bytes) -> Reply;
+type Handler = fn(&State, &Call, &str, &str, &axum::body::Bytes) -> Reply;
 
 const HANDLERS: [(&str, Handler); 5] = [
     ("/blobs/uploads/", blobs::upload),

@@ -29,8 +29,6 @@ pub(crate) struct Seen {
     pub(crate) method: String,
     /// Without the query.
     pub(crate) path: String,
-    /// Behind the question mark, or empty.
-    pub(crate) query: String,
     /// Whether it carried credentials.
     pub(crate) authorization: bool,
     /// Its `Range`, or empty.
@@ -131,7 +129,6 @@ pub(super) struct State {
     pub(super) arrival: tokio::sync::Notify,
     counter: AtomicUsize,
     in_flight: AtomicUsize,
-    peak: AtomicUsize,
 }
 
 /// Counts a request for as long as it lives.
@@ -158,7 +155,6 @@ impl State {
             arrival: tokio::sync::Notify::new(),
             counter: AtomicUsize::new(0),
             in_flight: AtomicUsize::new(0),
-            peak: AtomicUsize::new(0),
         }
     }
 
@@ -168,13 +164,8 @@ impl State {
     }
 
     pub(super) fn enter(&self) -> InFlight<'_> {
-        let now = self.in_flight.fetch_add(1, Ordering::SeqCst) + 1;
-        self.peak.fetch_max(now, Ordering::SeqCst);
+        self.in_flight.fetch_add(1, Ordering::SeqCst);
         InFlight(self)
-    }
-
-    pub(super) fn peak(&self) -> usize {
-        self.peak.load(Ordering::SeqCst)
     }
 
     pub(super) fn over_limit(&self) -> bool {
@@ -187,7 +178,6 @@ impl State {
             port: call.port,
             method: call.method.clone(),
             path: call.path.clone(),
-            query: call.query.clone(),
             authorization: call.headers.contains_key("authorization"),
             range: call.header("range").to_owned(),
             status: 0,

@@ -1,0 +1,206 @@
+//! One execution from start to receipt.
+//!
+//! ```text
+//!  admit ─► workspace ─► log ─► [prepare ─► execute ─► collect] ─► cleanup ─► log barrier ─► workspace removed ─► receipt
+//!              │                  ▲ deadline, cancel, panic                      own deadline
+//!              └── DiskFull ──────┴──► every way out ends in cleanup and a receipt
+//! ```
+
+use std::{path::PathBuf, sync::Arc, time::Duration};
+
+use jiff::Timestamp;
+use secrecy::{ExposeSecret as _, SecretString};
+
+use super::Executors;
+use crate::{
+    executor::Context,
+    job::{CancelCause, ExecutionId, Failure, FailureKind, JobId, JobType, Outcome, Outputs, Receipt},
+    logs::{JobLog, LogPolicy, Progress, Sink},
+    oci,
+    plan::Plan,
+    shutdown::Cancel,
+    workspace::{Minimum, Workspace, admit},
+};
+
+/// How long cleanup may take before it is given up, counted and logged.
+const CLEANUP_DEADLINE: Duration = Duration::from_secs(30);
+
+/// How long an executor may go on after it was told to stop, beyond the grace it gives its own processes.
+const STOP_MARGIN: Duration = Duration::from_secs(20);
+
+/// What the supervisor needs to know about one job.
+#[derive(Debug)]
+pub struct Job {
+    /// The job.
+    pub id: JobId,
+    /// Its type.
+    pub job_type: JobType,
+    /// What to do.
+    pub plan: Plan,
+    /// Longest time for this execution; the type's default when absent.
+    pub timeout: Option<Duration>,
+    /// Secrets that came with the plan: masked from the first line on.
+    pub secrets: Vec<SecretString>,
+    /// Folder that relative local paths of the plan are relative to; absent for a control plane's job.
+    pub local_base: Option<PathBuf>,
+}
+
+/// Settings of the supervisor.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Folder for workspaces.
+    pub state_dir: PathBuf,
+    /// How much of a job's log is kept.
+    pub log_policy: LogPolicy,
+    /// Longest time for one execution when the job does not say.
+    pub execution_timeout: Option<Duration>,
+    /// Time a job's processes have between SIGTERM and SIGKILL.
+    pub kill_grace: Duration,
+    /// What has to be free before a job is started.
+    pub disk: Minimum,
+}
+
+/// Runs executions, any number at once.
+pub struct Supervisor {
+    executors: Executors,
+    oci: Arc<oci::Client>,
+    options: Options,
+}
+
+impl Supervisor {
+    /// A supervisor of these executors.
+    #[must_use]
+    pub fn new(executors: Executors, oci: Arc<oci::Client>, options: Options) -> Self {
+        Self { executors, oci, options }
+    }
+
+    /// The executors.
+    #[must_use]
+    pub const fn executors(&self) -> &Executors {
+        &self.executors
+    }
+
+    /// Runs one execution of `job`. Returns when everything it made on the way is gone and its log is complete.
+    pub async fn run(&self, job: &Job, cancel: &Cancel, progress: &Progress, sink: Box<dyn Sink>) -> Receipt {
+        let started_at = Timestamp::now();
+        let execution = ExecutionId::generate();
+        let admitted = admit(&self.options.state_dir, self.options.disk);
+        let outcome = match admitted.and_then(|()| Workspace::create(&self.options.state_dir, &execution)) {
+            Ok(workspace) => self.in_workspace(job, execution, workspace, cancel, progress, sink).await,
+            Err(error) => Outcome::Failed(Box::new(Failure::from(error).at_step("workspace"))),
+        };
+        Receipt::new(job.id.clone(), job.job_type.as_str(), started_at, Timestamp::now(), outcome)
+    }
+
+    async fn in_workspace(
+        &self,
+        job: &Job,
+        execution: ExecutionId,
+        workspace: Workspace,
+        cancel: &Cancel,
+        progress: &Progress,
+        sink: Box<dyn Sink>,
+    ) -> Outcome {
+        let opened = workspace.folder("log").map_err(Failure::from);
+        let opened = opened.and_then(|folder| Ok(JobLog::open(&folder, self.options.log_policy, sink)?.with_progress(progress)));
+        let log = match opened {
+            Ok(log) => log,
+            Err(failure) => return Outcome::Failed(Box::new(failure.at_step("workspace"))),
+        };
+        for secret in &job.secrets {
+            log.add_secret(secret.expose_secret());
+        }
+        let workspace = Arc::new(workspace);
+        let cx = Context {
+            job: job.id.clone(),
+            execution,
+            cancel: cancel.clone(),
+            log: log.clone(),
+            progress: progress.clone(),
+            workspace: Arc::clone(&workspace),
+            oci: Arc::clone(&self.oci),
+            local_base: job.local_base.clone(),
+        };
+        let timeout = job.timeout.or(self.options.execution_timeout).unwrap_or_else(|| job.job_type.default_timeout());
+        let result = self.until_deadline(job, &cx, timeout).await;
+        let outcome = redacted(conclude(result, cancel, progress, timeout), &log);
+        // Nothing may be called over before its last line has arrived.
+        if !log.flush().await {
+            tracing::warn!(execution = %cx.execution, "the job's log could not be shown to its end in time");
+        }
+        if let Err(error) = workspace.remove().await {
+            tracing::warn!(execution = %cx.execution, %error, "the workspace could not be removed");
+        }
+        outcome
+    }
+
+    /// Drives the executor; at the deadline, or when cancelled from outside, gives it time to stop by itself and then lets go.
+    async fn until_deadline(&self, job: &Job, cx: &Context, timeout: Duration) -> Result<Outputs, Failure> {
+        let work = self.executors.run(&job.plan, cx, CLEANUP_DEADLINE);
+        tokio::pin!(work);
+        tokio::select! {
+            result = &mut work => return result,
+            () = tokio::time::sleep(timeout) => cx.cancel.cancel(CancelCause::Deadline),
+            () = cx.cancel.cancelled() => {}
+        }
+        let patience = self.options.kill_grace + CLEANUP_DEADLINE + STOP_MARGIN;
+        tokio::time::timeout(patience, work).await.unwrap_or_else(|_| {
+            tracing::error!(execution = %cx.execution, "the executor did not stop in time and was abandoned");
+            Err(Failure::new(FailureKind::Internal, "the executor did not stop in time and was abandoned"))
+        })
+    }
+}
+
+/// The outcome of what an executor returned. Work that was finished in spite of a late cancel has succeeded.
+fn conclude(result: Result<Outputs, Failure>, cancel: &Cancel, progress: &Progress, timeout: Duration) -> Outcome {
+    let failure = match result {
+        Ok(outputs) => return Outcome::Succeeded(Box::new(outputs)),
+        Err(failure) => failure.at_step(progress.current_step()),
+    };
+    match cancel.cause() {
+        None if failure.kind == FailureKind::Unsupported || failure.kind == FailureKind::ToolMissing && failure.step.is_empty() => {
+            Outcome::NotAttempted(Box::new(failure))
+        }
+        None => Outcome::Failed(Box::new(failure)),
+        Some(CancelCause::Deadline) => {
+            let message = format!(
+                "the execution took longer than {} s and was stopped in step '{}'; raise timeouts.execution, or find out what hangs",
+                timeout.as_secs_f64(),
+                failure.step
+            );
+            let late =
+                Failure { evidence: failure.evidence, ..Failure::new(FailureKind::DeadlineExceeded, message).at_step(&failure.step) };
+            Outcome::TimedOut(Box::new(late))
+        }
+        Some(cause) => Outcome::Cancelled(cause),
+    }
+}
+
+/// Masks known secrets in everything that leaves the runner with the outcome.
+fn redacted(outcome: Outcome, log: &JobLog) -> Outcome {
+    let mask = |mut failure: Box<Failure>| {
+        for text in failure.texts_mut() {
+            *text = log.redact(text);
+        }
+        failure
+    };
+    match outcome {
+        Outcome::Succeeded(mut outputs) => {
+            outputs.details.values_mut().for_each(|value| mask_value(value, log));
+            Outcome::Succeeded(outputs)
+        }
+        Outcome::Failed(failure) => Outcome::Failed(mask(failure)),
+        Outcome::TimedOut(failure) => Outcome::TimedOut(mask(failure)),
+        Outcome::NotAttempted(failure) => Outcome::NotAttempted(mask(failure)),
+        Outcome::Cancelled(cause) => Outcome::Cancelled(cause),
+    }
+}
+
+fn mask_value(value: &mut serde_json::Value, log: &JobLog) {
+    match value {
+        serde_json::Value::String(text) => *text = log.redact(text),
+        serde_json::Value::Array(items) => items.iter_mut().for_each(|item| mask_value(item, log)),
+        serde_json::Value::Object(map) => map.values_mut().for_each(|item| mask_value(item, log)),
+        _ => {}
+    }
+}

@@ -1,0 +1,159 @@
+//! The command line: parses arguments, loads the configuration, wires the modules together and prints.
+//!
+//! The only module that knows all the others. In: arguments and environment. Out: an [`Exit`].
+
+mod args;
+mod console;
+mod doctor;
+mod exit;
+mod explain;
+mod receipts;
+mod run;
+mod terminal;
+
+use std::{collections::BTreeMap, ffi::OsString, path::PathBuf};
+
+pub use console::Console;
+pub use exit::Exit;
+
+use args::{Cli, Command, ConfigCommand, OutputFormat};
+
+use crate::config::{Config, ConfigError, Layers, load};
+
+/// Runs the command and returns how the process is to end.
+pub fn main(arguments: impl IntoIterator<Item = OsString>, environment: impl IntoIterator<Item = (OsString, OsString)>) -> Exit {
+    let console = Console;
+    let (cli, matches) = match args::parse(arguments) {
+        Ok(parsed) => parsed,
+        Err(error) => {
+            let _ = error.print();
+            return if error.use_stderr() { Exit::WrongInput } else { Exit::Success };
+        }
+    };
+    // Variables that are not UTF-8 cannot be settings of ours.
+    let environment: BTreeMap<String, String> =
+        environment.into_iter().filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?))).collect();
+    match without_configuration(console, &cli) {
+        Some(exit) => exit,
+        None => with_configuration(console, cli, args::flags(&matches), &environment),
+    }
+}
+
+/// The commands that print something fixed.
+fn without_configuration(console: Console, cli: &Cli) -> Option<Exit> {
+    match cli.command.as_ref()? {
+        Command::Version(format) => version(console, format.output),
+        Command::Completions { shell } => {
+            let mut script = Vec::new();
+            clap_complete::generate(*shell, &mut args::command(), "build-runner", &mut script);
+            console.bytes(&script);
+        }
+        Command::Man => {
+            let mut page = Vec::new();
+            if clap_mangen::Man::new(args::command()).render(&mut page).is_err() {
+                return Some(Exit::RunnerFailed);
+            }
+            console.bytes(&page);
+        }
+        Command::Schema(schema) => return Some(print_schema(console, schema.job_type.as_deref())),
+        Command::Run(_) | Command::Doctor(_) | Command::Config(_) => return None,
+    }
+    Some(Exit::Success)
+}
+
+fn version(console: Console, format: OutputFormat) {
+    match format {
+        OutputFormat::Text => console.line(format_args!("build-runner {}", env!("CARGO_PKG_VERSION"))),
+        OutputFormat::Json => console.json(&serde_json::json!({"name": "build-runner", "version": env!("CARGO_PKG_VERSION")})),
+    }
+}
+
+fn print_schema(console: Console, job_type: Option<&str>) -> Exit {
+    let schema = match job_type.map(str::parse::<crate::job::JobType>).transpose() {
+        Ok(job_type) => crate::plan::schema(job_type),
+        Err(unknown) => {
+            let known: Vec<_> = crate::job::JobType::ALL.iter().map(|t| t.as_str()).collect();
+            console.error(format_args!("unknown job type '{unknown}'; one of {}", known.join(", ")));
+            return Exit::WrongInput;
+        }
+    };
+    match serde_json::to_string_pretty(&schema) {
+        Ok(text) => {
+            console.line(text);
+            Exit::Success
+        }
+        Err(error) => {
+            console.error(error);
+            Exit::RunnerFailed
+        }
+    }
+}
+
+fn with_configuration(console: Console, cli: Cli, flags: BTreeMap<String, Vec<String>>, environment: &BTreeMap<String, String>) -> Exit {
+    let resolved = match config_file(cli.config, environment).and_then(|file| {
+        let layers = Layers { flags, environment: environment.clone(), file };
+        load(&layers)
+    }) {
+        Ok(resolved) => resolved,
+        Err(errors) => return refuse(console, &errors),
+    };
+    // `config explain` has to work on a configuration that is not usable: it is how one finds out why.
+    if let Some(Command::Config(config)) = &cli.command {
+        let ConfigCommand::Explain(format) = &config.command;
+        return explain::explain(console, &resolved, format.output);
+    }
+    let config = match Config::new(&resolved) {
+        Ok(config) => config,
+        Err(errors) => return refuse(console, &errors),
+    };
+    crate::telemetry::init(&config);
+    for warning in &resolved.warnings {
+        tracing::warn!("{warning}");
+    }
+    let run = match cli.command {
+        Some(Command::Doctor(format)) => return block_on(console, doctor::doctor(console, &config, format.output)),
+        Some(Command::Run(arguments)) => arguments,
+        _ => cli.run,
+    };
+    block_on(console, run::run(console, &config, environment, &run))
+}
+
+/// Two threads: one may hash or wait for a disk while the other keeps the sockets busy.
+fn block_on(console: Console, work: impl Future<Output = Exit>) -> Exit {
+    let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            console.error(format_args!("the runtime cannot be started: {error}"));
+            return Exit::RunnerFailed;
+        }
+    };
+    let exit = runtime.block_on(work);
+    // A blocking read that nobody waits for any more must not hold the process.
+    runtime.shutdown_background();
+    exit
+}
+
+fn refuse(console: Console, errors: &[ConfigError]) -> Exit {
+    for error in errors {
+        console.error(error);
+    }
+    Exit::WrongInput
+}
+
+/// The file named by flag or variable, which has to exist, or the first of the usual places that does.
+fn config_file(named: Option<PathBuf>, environment: &BTreeMap<String, String>) -> Result<Option<(PathBuf, String)>, Vec<ConfigError>> {
+    let read = |path: PathBuf| match fs_err::read_to_string(&path) {
+        Ok(text) => Ok(Some((path, text))),
+        Err(error) => Err(vec![ConfigError { place: path.display().to_string(), problem: format!("cannot be read: {}", error.kind()) }]),
+    };
+    if let Some(path) = named {
+        return read(path);
+    }
+    let home = environment
+        .get("XDG_CONFIG_HOME")
+        .filter(|dir| dir.starts_with('/'))
+        .map(PathBuf::from)
+        .or_else(|| environment.get("HOME").map(|home| PathBuf::from(home).join(".config")));
+    let places = home.map(|dir| dir.join("build-runner/config.toml")).into_iter().chain([PathBuf::from("/etc/build-runner/config.toml")]);
+    places.into_iter().find(|path| path.is_file()).map_or(Ok(None), read)
+}

@@ -1,0 +1,44 @@
+//! `helm-chart-build`: a chart from a git path, an HTTP chart repository or an OCI registry, made into an artifact that
+//! `helm pull oci://…` takes.
+//!
+//! ```text
+//!  git path ──► folder (.helmignore, links) ─┐
+//!  repository ─► archive (limits, paths) ────┴─► chart ─► dependencies ─► package (tar+gzip) ─► artifact ─► push ─► read back
+//! ```
+//!
+//! Inputs: a [`crate::plan::HelmBuildPlan`] in its envelope. Outputs: the artifact; `chart`, `dependencies` and `source` beside it.
+//! Invariants: rules are helm's own (4.3), stricter only against hostile input; the same input gives the same digest; nothing is written to
+//! the source; nothing outside the source is read; exactly one tag is pushed, last.
+//!
+//! The tag is the plan's `dst_tag`, or else the chart's version with `_` for `+`. `helm pull --version` asks for the latter; an artifact
+//! under another tag is pulled by its digest, or by that tag as a reference.
+//!
+//! Called by the agent, which dispatches on the plan.
+
+mod archive;
+mod artifact;
+mod budget;
+mod chart;
+mod constraint;
+mod decode;
+mod dependencies;
+mod folder;
+mod glob;
+mod go_json;
+mod ignore;
+mod lock;
+mod metadata;
+mod repository;
+mod run;
+mod source;
+mod validate;
+mod version;
+
+use crate::job::{Failure, FailureKind};
+
+pub use run::{HelmChartBuild, Work};
+
+/// Runs work that computes or reads files where it does not hold up anybody else.
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Failure> {
+    tokio::task::spawn_blocking(work).await.map_err(|error| Failure::new(FailureKind::Internal, format!("a worker thread failed: {error}")))
+}

@@ -1,0 +1,24 @@
+//! The runner's own messages: `tracing` to standard error, as text or JSON lines.
+//!
+//! Messages about a job's content belong into the job's log, not here.
+
+use tracing_subscriber::{EnvFilter, filter::LevelFilter, fmt};
+
+use crate::config::{Config, LogFormat};
+
+/// Installs the subscriber; a second call in one process is ignored.
+pub fn init(config: &Config) {
+    let level = config.log_level;
+    // Libraries are heard one level later than the runner itself: their debug messages may quote requests.
+    let libraries = level.min(LevelFilter::WARN);
+    let filter = EnvFilter::default().add_directive(libraries.into());
+    let filter = match format!("build_runner={level}").parse() {
+        Ok(directive) => filter.add_directive(directive),
+        Err(_) => filter,
+    };
+    let builder = fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
+    let _ = match config.log_format {
+        LogFormat::Text => builder.without_time().try_init(),
+        LogFormat::Json => builder.json().try_init(),
+    };
+}

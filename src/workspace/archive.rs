@@ -1,1 +1,0 @@
-//! Safe unpacking of archives.
