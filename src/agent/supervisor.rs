@@ -86,7 +86,9 @@ impl Supervisor {
         let execution = ExecutionId::generate();
         let admitted = admit(&self.options.state_dir, self.options.disk);
         let outcome = match admitted.and_then(|()| Workspace::create(&self.options.state_dir, &execution)) {
-            Ok(workspace) => self.in_workspace(job, execution, workspace, cancel, progress, sink).await,
+            Ok(workspace) => {
+                self.in_workspace(job, execution, workspace.with_kill_grace(self.options.kill_grace), cancel, progress, sink).await
+            }
             Err(error) => Outcome::Failed(Box::new(Failure::from(error).at_step("workspace"))),
         };
         Receipt::new(job.id.clone(), job.job_type.as_str(), started_at, Timestamp::now(), outcome)

@@ -15,6 +15,7 @@ use jiff::Timestamp;
 use tokio::sync::oneshot;
 
 use super::{
+    filter::Filter,
     pipeline::{Gauge, Message, Pipeline},
     progress::Progress,
     record::{LogPolicy, Stream},
@@ -119,6 +120,12 @@ impl JobLog {
     #[must_use]
     pub fn redact(&self, text: &str) -> String {
         self.secrets.redact(text)
+    }
+
+    /// A filter for output that is kept elsewhere than in the log.
+    #[must_use]
+    pub fn filter(&self) -> Filter {
+        Filter::new(Arc::clone(&self.secrets))
     }
 
     /// Resolves when everything logged before is on disk and with the sink: only then may an outcome be shown. Ends unfinished lines. A sink that

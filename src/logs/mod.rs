@@ -13,6 +13,7 @@
 //! Called by everybody who works on a job; opened by the supervisor.
 
 mod encodings;
+mod filter;
 mod job_log;
 mod lines;
 mod pipeline;
@@ -26,7 +27,9 @@ mod segment;
 mod sink;
 mod spool;
 
+pub use filter::Filter;
 pub use job_log::{JobLog, Pipe};
+pub use plain::visible;
 pub use progress::{Meter, Progress, Snapshot};
 pub use reader::replay;
 pub use record::{LogPolicy, Record, Stream};

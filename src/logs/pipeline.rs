@@ -16,10 +16,9 @@ use jiff::Timestamp;
 use tokio::sync::{Notify, oneshot};
 
 use super::{
+    filter::Filter,
     lines::Lines,
-    plain::Plain,
     record::{Record, Stream},
-    redact::Redactor,
     secrets::Secrets,
     segment::{gap, size},
     sink::Meeting,
@@ -52,22 +51,18 @@ pub(super) struct Gauge {
 
 /// One stream of one process, or of the runner itself.
 struct Pipe {
-    plain: Plain,
-    redactor: Redactor,
+    filter: Filter,
     lines: Lines,
     stream: Stream,
     step: &'static str,
     time: Timestamp,
 }
 
-impl Default for Pipe {
-    fn default() -> Self {
-        let (plain, redactor, lines) = (Plain::default(), Redactor::default(), Lines::default());
-        Self { plain, redactor, lines, stream: Stream::Runner, step: "", time: Timestamp::UNIX_EPOCH }
-    }
-}
-
 impl Pipe {
+    fn new(filter: Filter) -> Self {
+        Self { filter, lines: Lines::default(), stream: Stream::Runner, step: "", time: Timestamp::UNIX_EPOCH }
+    }
+
     /// A record of this pipe, but for its text.
     fn record(&self) -> Record {
         Record { seq: 0, time: self.time, stream: self.stream, step: self.step.to_owned(), text: String::new() }
@@ -82,13 +77,12 @@ pub(super) struct Pipeline {
     meeting: Arc<Meeting>,
     longest_line: usize,
     pipes: BTreeMap<u64, Pipe>,
-    plain: Vec<u8>,
     clean: Vec<u8>,
 }
 
 impl Pipeline {
     pub(super) fn new(secrets: Arc<Secrets>, gauge: Arc<Gauge>, spool: Spool, meeting: Arc<Meeting>, longest_line: usize) -> Self {
-        Self { secrets, gauge, spool, meeting, longest_line, pipes: BTreeMap::new(), plain: Vec::new(), clean: Vec::new() }
+        Self { secrets, gauge, spool, meeting, longest_line, pipes: BTreeMap::new(), clean: Vec::new() }
     }
 
     /// Works until every handle is gone.
@@ -110,7 +104,7 @@ impl Pipeline {
         match message {
             Message::Bytes { pipe, stream, step, time, bytes } => {
                 self.tell_drops(time);
-                let mut state = self.pipes.remove(&pipe).unwrap_or_default();
+                let mut state = self.pipes.remove(&pipe).unwrap_or_else(|| Pipe::new(Filter::new(Arc::clone(&self.secrets))));
                 (state.stream, state.step, state.time) = (stream, step, time);
                 self.feed(&mut state, &bytes);
                 self.pipes.insert(pipe, state);
@@ -131,17 +125,15 @@ impl Pipeline {
     }
 
     fn feed(&mut self, state: &mut Pipe, bytes: &[u8]) {
-        self.plain.clear();
         self.clean.clear();
-        state.plain.push(bytes, &mut self.plain);
-        state.redactor.push(&self.secrets.patterns(), &self.plain, &mut self.clean);
+        state.filter.push(bytes, &mut self.clean);
         let record = state.record();
         state.lines.push(&self.clean, self.longest_line, |text| self.spool.append(Record { text, ..record.clone() }));
     }
 
     fn end(&mut self, state: &mut Pipe) {
         self.clean.clear();
-        state.redactor.finish(&self.secrets.patterns(), &mut self.clean);
+        state.filter.finish(&mut self.clean);
         let record = state.record();
         state.lines.push(&self.clean, self.longest_line, |text| self.spool.append(Record { text, ..record.clone() }));
         state.lines.finish(|text| self.spool.append(Record { text, ..record.clone() }));

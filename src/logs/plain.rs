@@ -28,7 +28,16 @@ pub(super) struct Plain {
 impl Plain {
     /// Appends the plain text of `bytes` to `out`: no escape sequences, no control characters but `\n`, `\r` and `\t`.
     pub(super) fn push(&mut self, bytes: &[u8], out: &mut Vec<u8>) {
-        for &byte in bytes {
+        let mut rest = bytes;
+        loop {
+            if self.state == State::Text {
+                // Nearly everything is text: taken in runs.
+                let run = rest.iter().position(|byte| !is_text(*byte)).unwrap_or(rest.len());
+                out.extend_from_slice(&rest[..run]);
+                rest = &rest[run..];
+            }
+            let Some((&byte, after)) = rest.split_first() else { return };
+            rest = after;
             self.length += 1;
             if self.length > LONGEST || (byte == b'\n' && self.state != State::Text) {
                 self.state = State::Text;
@@ -40,7 +49,7 @@ impl Plain {
                 }
                 (State::Text, byte) => {
                     self.length = 0;
-                    if byte >= 0x20 && byte != 0x7f || matches!(byte, b'\n' | b'\r' | b'\t') {
+                    if is_text(byte) {
                         out.push(byte);
                     }
                     State::Text
@@ -55,8 +64,13 @@ impl Plain {
     }
 }
 
+fn is_text(byte: u8) -> bool {
+    byte >= 0x20 && byte != 0x7f || matches!(byte, b'\n' | b'\r' | b'\t')
+}
+
 /// `bytes` as text: invalid UTF-8, C1 controls and characters that reorder or hide text become U+FFFD.
-pub(super) fn visible(bytes: &[u8]) -> String {
+#[must_use]
+pub fn visible(bytes: &[u8]) -> String {
     let text = String::from_utf8_lossy(bytes);
     if text.chars().any(deceives) { text.chars().map(|c| if deceives(c) { '\u{fffd}' } else { c }).collect() } else { text.into_owned() }
 }

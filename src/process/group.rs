@@ -68,7 +68,8 @@ impl Group {
     /// Ends whoever is left and waits until they are gone; returns who that was. Blocking, a few milliseconds.
     pub(super) fn sweep(mut self) -> Vec<Leftover> {
         self.over = true;
-        let killed = self.kill();
+        let mut killed = self.kill();
+        killed.extend(orphans::kill_strays(self.leader));
         let deadline = Instant::now() + DYING;
         // A killed process lives on until it next runs. Killing again catches what was forked meanwhile.
         while !killed.is_empty() && !self.kill().is_empty() && Instant::now() < deadline {

@@ -1,7 +1,8 @@
 //! Processes that outlived the command which started them, found through `/proc`.
 //!
 //! A process belongs to a command when its environment carries the command's marker, when it is in the command's session or group, or when
-//! its parent belongs to it. Only a child that cleared its environment, left the session *and* lost its parent escapes.
+//! its parent belongs to it. A child that cleared its environment, left the session *and* lost its parent is found only by a runner
+//! that adopts orphans (see [`super::orphans`]).
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -97,10 +98,11 @@ pub(super) fn of_command(leader: i32, marker: &str) -> Vec<Leftover> {
     matching(Some(leader), |value| value == marker)
 }
 
-/// Children of this process that are dead and not yet waited for.
-pub(super) fn dead_children() -> Vec<i32> {
+/// Children of this process: the dead that were not waited for yet, or the living.
+pub(super) fn children_of_this_process(dead: bool) -> Vec<Leftover> {
     let own = i32::try_from(std::process::id()).unwrap_or(0);
-    processes().into_iter().filter(|(_, stat)| stat.zombie && stat.parent == own).map(|(pid, _)| pid).collect()
+    let children = processes().into_iter().filter(|(_, stat)| stat.parent == own && stat.zombie == dead);
+    children.map(|(pid, stat)| Leftover { pid, name: stat.name }).collect()
 }
 
 /// Sends `signal` to each of them.

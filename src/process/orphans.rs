@@ -11,9 +11,14 @@ use std::{
 };
 
 use nix::{
-    sys::wait::{WaitPidFlag, waitpid},
+    sys::{
+        signal::Signal,
+        wait::{WaitPidFlag, waitpid},
+    },
     unistd::Pid,
 };
+
+use super::leftovers::{self, Leftover};
 
 static ADOPTING: AtomicBool = AtomicBool::new(false);
 
@@ -42,9 +47,24 @@ pub(super) fn reap() {
         return;
     }
     let own = children();
-    for pid in super::leftovers::dead_children() {
-        if !own.contains(&pid) {
-            let _ = waitpid(Pid::from_raw(pid), Some(WaitPidFlag::WNOHANG));
-        }
+    for pid in leftovers::children_of_this_process(true).into_iter().map(|child| child.pid).filter(|pid| !own.contains(pid)) {
+        let _ = waitpid(Pid::from_raw(pid), Some(WaitPidFlag::WNOHANG));
     }
+}
+
+/// Kills adopted orphans that nothing else finds: they left the session, cleared their environment and lost their parent. Whose
+/// they are can be told only while no command but the one led by `leader` is running; otherwise the last one to end gets them.
+pub(super) fn kill_strays(leader: i32) -> Vec<Leftover> {
+    if !ADOPTING.load(Ordering::Relaxed) {
+        return Vec::new();
+    }
+    // Held until they are dead: nothing is started meanwhile, so a child between fork and exec is not taken for one.
+    let own = children();
+    if own.iter().any(|pid| *pid != leader) {
+        return Vec::new();
+    }
+    let mut strays = leftovers::children_of_this_process(false);
+    strays.retain(|stray| stray.pid != leader);
+    leftovers::signal(&strays, Signal::SIGKILL);
+    strays
 }

@@ -134,9 +134,9 @@ impl Command {
             Err(Stopped::Broken(Broken::Overflow(limit))) => return Err(Error::OutputLimit { program, limit }),
             Err(Stopped::Broken(Broken::Io(source)) | Stopped::Wait(source)) => return Err(Error::Io { program, source }),
         };
-        let mut tail = err.tail.lines(|text| log.redact(text));
+        let mut tail = err.tail.lines(log.filter());
         if tail.is_empty() {
-            tail = out.tail.lines(|text| log.redact(text));
+            tail = out.tail.lines(log.filter());
         }
         let out_of_memory = oom_before.zip(memory::oom_kills()).is_some_and(|(before, after)| after > before);
         Ok(Finished { program, exit, stdout: out.captured, stderr: err.captured, tail, out_of_memory })

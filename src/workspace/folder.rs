@@ -16,6 +16,9 @@ use crate::{
     process::{Command, Environment, stop_execution},
 };
 
+/// Time between SIGTERM and SIGKILL unless told otherwise.
+const KILL_GRACE: Duration = Duration::from_secs(10);
+
 /// How long removing a workspace may take; what is left then is swept at the next start.
 const REMOVAL: Duration = Duration::from_mins(1);
 
@@ -82,6 +85,8 @@ pub(super) fn lock(root: &Path) -> Result<Option<fs_err::File>, Error> {
 pub struct Workspace {
     root: PathBuf,
     execution: String,
+    /// Between SIGTERM and SIGKILL for its commands.
+    kill_grace: Duration,
     /// The lock; gone once the folder is.
     held: Mutex<Option<fs_err::File>>,
 }
@@ -102,11 +107,24 @@ impl Workspace {
             let _ = stop_execution(execution.as_str());
             remove::tree(&root, REMOVAL)?;
         }
-        let workspace = Self { root, execution: execution.to_string(), held: Mutex::new(Some(held)) };
+        let workspace = Self { root, execution: execution.to_string(), kill_grace: KILL_GRACE, held: Mutex::new(Some(held)) };
         for folder in [workspace.root().to_owned(), workspace.home(), workspace.tmp()] {
             private_folder(&folder)?;
         }
         Ok(workspace)
+    }
+
+    /// How long the workspace's commands may take to end after SIGTERM before they are killed.
+    #[must_use]
+    pub const fn with_kill_grace(mut self, grace: Duration) -> Self {
+        self.kill_grace = grace;
+        self
+    }
+
+    /// See [`Workspace::with_kill_grace`].
+    #[must_use]
+    pub const fn kill_grace(&self) -> Duration {
+        self.kill_grace
     }
 
     /// The folder itself, absolute and without links.
@@ -159,7 +177,7 @@ impl Workspace {
     /// A command of this execution, run in the workspace unless told otherwise.
     #[must_use]
     pub fn command(&self, program: impl Into<std::ffi::OsString>) -> Command {
-        Command::new(program, &self.environment()).cwd(&self.root)
+        Command::new(program, &self.environment()).cwd(&self.root).grace(self.kill_grace)
     }
 
     /// Ends what is left of the execution's processes and removes the folder, read-only parts included. Idempotent; takes a minute

@@ -156,6 +156,20 @@ async fn credentials_leave_no_trace() {
 }
 
 #[tokio::test]
+async fn the_search_for_leaks_finds_one() {
+    let bench = Bench::new();
+    let server = bench.locked();
+    let leaky = std::process::Command::new("sleep").arg("60").env("TOKEN", TOKEN).spawn().unwrap();
+    let _ = bench.checkout(&server.url("app.git"), None).await;
+    let mut leaky = leaky;
+    leaky.kill().unwrap();
+    leaky.wait().unwrap();
+    assert!(server.seen().leaks.iter().any(|leak| leak.contains(&format!("/proc/{}/environ", leaky.id()))));
+    std::fs::write(bench.workspace.root().join("leak"), format!("x{TOKEN}y")).unwrap();
+    assert_eq!(grep(bench.folder.path(), TOKEN.as_bytes()).len(), 1);
+}
+
+#[tokio::test]
 async fn refused_credentials_are_told_from_missing_things() {
     let bench = Bench::new();
     let (server, open) = (bench.locked(), bench.serve(git_server::Options::default()));

@@ -22,3 +22,5 @@ mod oci_copy;
 mod oci_faults;
 mod oci_registry;
 mod process;
+mod redaction;
+mod signals;

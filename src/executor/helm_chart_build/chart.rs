@@ -31,8 +31,9 @@ pub(crate) enum ChartError {
     Loose { name: String },
     #[error("'{name}' is a folder; an archive of a subchart has to be a file")]
     ArchiveFolder { name: String },
-    #[error("{name}: {source}")]
-    Archive { name: String, source: ArchiveError },
+    /// `place` ends in ": " unless it is empty.
+    #[error("{place}{source}")]
+    Archive { place: String, source: ArchiveError },
     #[error("'{first}' and '{second}' are both chart '{name}'; they would be packed over one another: keep one")]
     Twice { name: String, first: String, second: String },
     #[error(transparent)]
@@ -93,8 +94,11 @@ impl Loader<'_> {
     }
 
     fn unpack(&mut self, data: &[u8], place: &str, depth: usize) -> Result<(Chart, bool), ChartError> {
-        let unpacked = archive::unpack(data, place, self.budget)
-            .map_err(|source| ChartError::Archive { name: place.trim_end_matches('/').to_owned(), source })?;
+        let failed = |source| {
+            let place = place.strip_suffix('/').map_or_else(String::new, |name| format!("{name}: "));
+            ChartError::Archive { place, source }
+        };
+        let unpacked = archive::unpack(data, place, self.budget).map_err(failed)?;
         let chart = self.load(unpacked.files, place, depth)?;
         let regular = unpacked.roots.len() == 1 && unpacked.roots.contains(&chart.metadata.name);
         Ok((chart, regular))

@@ -129,7 +129,6 @@ fn load_archive(data: Bytes, from: &str) -> Result<Loaded, Failure> {
     Ok(Loaded { chart, folder: None, archive: Some(data).filter(|_| regular), budget, notes })
 }
 
-/// The message of an archive's error stands alone: its name is empty at the top.
 fn chart_failure(error: &ChartError) -> Failure {
-    Failure::new(error.kind(), error.to_string().trim_start_matches(": "))
+    Failure::new(error.kind(), error.to_string())
 }

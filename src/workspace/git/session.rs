@@ -84,7 +84,7 @@ impl<'a> Git<'a> {
             .args(args)
             .stdout(Output::Capture { limit: OUTPUT })
             .remedy(REMEDY)
-            .grace(Duration::from_secs(5))
+            .grace(self.cx.workspace.kill_grace())
     }
 
     /// Runs a command once, with or without success.

@@ -14,17 +14,17 @@ fn helm_pulls_shows_and_renders_it() {
     let repository = registry.repository("charts/sample");
     let receipt = runner.job(&into_registry(folder_job(sample().to_str().unwrap()), &repository)).done().succeeded();
     let artifact = &receipt["outputs"]["artifacts"][0];
-    assert_eq!((&artifact["repository"], &artifact["tag"]), (&json!(repository), &json!("0.3.1")));
-    assert_eq!(receipt["outputs"]["chart"], json!({"name": "sample", "version": "0.3.1", "app_version": "1.27"}));
+    assert_eq!((&artifact["repository"], &artifact["tag"]), (&json!(repository), &json!("0.1.0")));
+    assert_eq!(receipt["outputs"]["chart"], json!({"name": "sample", "version": "0.1.0", "app_version": "1.27"}));
     assert_eq!(receipt["outputs"]["dependencies"][0]["version"], "0.2.4");
 
     let reference = format!("oci://{repository}");
     let run = |args: &[&str]| tools::run(helm(&runner.work()).args(args).arg("--plain-http"));
-    let shown = run(&["show", "chart", &reference, "--version", "0.3.1"]);
-    assert!(shown.contains("name: sample") && shown.contains("version: 0.3.1"), "{shown}");
-    run(&["pull", &reference, "--version", "~0.3.0"]);
-    assert!(runner.work().join("sample-0.3.1.tgz").is_file());
-    let rendered = run(&["template", "x", &reference, "--version", "0.3.1"]);
+    let shown = run(&["show", "chart", &reference, "--version", "0.1.0"]);
+    assert!(shown.contains("name: sample") && shown.contains("version: 0.1.0"), "{shown}");
+    run(&["pull", &reference, "--version", "~0.1.0"]);
+    assert!(runner.work().join("sample-0.1.0.tgz").is_file());
+    let rendered = run(&["template", "x", &reference, "--version", "0.1.0"]);
     assert!(rendered.contains("name: x-sample") && rendered.contains("size: \"64Mi\""), "{rendered}");
     let digest = artifact["digest"].as_str().unwrap();
     run(&["template", "x", &format!("{reference}@{digest}")]);
@@ -57,7 +57,7 @@ fn a_private_registry_with_tls() {
     let mut pull = registry.command("helm");
     pull.env("HELM_REGISTRY_CONFIG", registry.docker_config().join("config.json")).current_dir(runner.work());
     tools::run(
-        pull.args(["pull", &format!("oci://{}", registry.repository("sample")), "--version", "0.3.1", "--ca-file"])
+        pull.args(["pull", &format!("oci://{}", registry.repository("sample")), "--version", "0.1.0", "--ca-file"])
             .arg(registry.ca().unwrap()),
     );
 
