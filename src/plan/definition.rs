@@ -8,7 +8,7 @@ use super::{
     Age, Defect, GoDuration, Problem, Problems, Resources, Strictness, Text, TriggerKind,
     macros::{choice, object},
     reader::{Object, Reader},
-    syntax,
+    syntax::{self, SyntaxError},
     values::Decode,
 };
 
@@ -38,8 +38,9 @@ object! {
 impl PipelineFile {
     /// Reads the text of a `.platform.yaml`, and reports every mistake in it.
     pub fn parse(text: &str) -> Result<Self, Problems> {
-        let node = yaml::parse_one(text, yaml::Dialect::Core, yaml::Limits::default())
-            .map_err(|error| Problems(vec![Problem { path: String::new(), at: error.at, defect: Defect::Document(error.problem) }]))?;
+        let node = yaml::parse_one(text, yaml::Dialect::Core, yaml::Limits::default()).map_err(|error| {
+            Problems(vec![Problem { path: String::new(), at: error.at, defect: SyntaxError::from(error.problem).into() }])
+        })?;
         let mut reader = Reader::new(Strictness::JobFile, None);
         match PipelineFile::decode(&node, &mut reader) {
             Some(file) if reader.problems.is_empty() => Ok(file),
@@ -67,18 +68,19 @@ fn check_definition(value: &PipelineDefinition, object: &Object<'_>, r: &mut Rea
     if value.steps.is_empty() {
         object.report(r, "steps", Defect::Empty);
     }
-    let report = |r: &mut Reader<'_>, index: usize, key: &str, problem, name: &str, remedy| {
+    let report = |r: &mut Reader<'_>, index: usize, key: &str, problem, name: &str, remedy: &'static str| {
         let at = object
             .entry("steps")
             .and_then(|entry| entry.value.items()?.get(index))
             .map(|step| step.get(key).unwrap_or(step))
             .and_then(|node| node.at);
-        let defect = Defect::Reference { problem, name: syntax::shown(name), remedy };
+        let defect = Defect::Reference { problem, name: syntax::shown(name), remedy: remedy.into() };
         r.within("steps", |r| r.within(&format!("[{index}]"), |r| r.within(key, |r| r.report(at, defect))));
     };
     let mut places = BTreeMap::new();
     for (index, step) in value.steps.iter().enumerate() {
-        if places.insert(step.name.as_str(), index).is_some() {
+        // The first one keeps the name, so that its circles are found all the same.
+        if *places.entry(step.name.as_str()).or_insert(index) != index {
             report(r, index, "name", "a second step is called", &step.name, "give every step its own name");
         }
     }
@@ -96,7 +98,7 @@ fn check_definition(value: &PipelineDefinition, object: &Object<'_>, r: &mut Rea
         let defect = Defect::Reference {
             problem: "a second artifact is called",
             name: syntax::shown(&twice.name),
-            remedy: "give every artifact its own name",
+            remedy: "give every artifact its own name".into(),
         };
         object.report(r, "artifacts", defect);
     }

@@ -66,7 +66,7 @@ fn check_flatpak(value: &FlatpakBuildPlan, object: &Object<'_>, r: &mut Reader<'
             object.report(
                 r,
                 "remotes",
-                Defect::Reference { problem: "a second remote is called", name, remedy: "give every remote its own name" },
+                Defect::Reference { problem: "a second remote is called", name, remedy: "give every remote its own name".into() },
             );
         }
         names.push(&remote.name);

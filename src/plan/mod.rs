@@ -23,6 +23,8 @@ mod secret;
 mod shipwright;
 mod sync;
 mod syntax;
+#[cfg(test)]
+mod tests;
 mod text;
 mod timeouts;
 mod values;

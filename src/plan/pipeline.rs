@@ -76,7 +76,7 @@ fn check_pipeline(value: &PipelinePlan, object: &Object<'_>, r: &mut Reader<'_>)
     if let Some(definition) = &value.definition {
         let unknown = definition.pipeline.secret_names().into_iter().find(|name| !value.secrets.contains_key(*name));
         if let Some(name) = unknown {
-            let remedy = "add it to pipeline_plan.secrets";
+            let remedy = "add it to pipeline_plan.secrets".into();
             object.report(
                 r,
                 "definition",

@@ -1,6 +1,6 @@
 //! What can be wrong with a plan or job file: one value per mistake, with its path, its place and the way out.
 
-use std::fmt;
+use std::{borrow::Cow, fmt};
 
 use crate::{
     job::{Failure, FailureKind, JobType},
@@ -62,9 +62,6 @@ pub enum Defect {
     /// An empty text or list where something is needed.
     #[error("must not be empty; give it a value or remove the key")]
     Empty,
-    /// The text is not YAML or JSON.
-    #[error(transparent)]
-    Document(crate::yaml::Problem),
     /// A text that breaks the grammar of its kind.
     #[error(transparent)]
     Syntax(#[from] SyntaxError),
@@ -79,7 +76,7 @@ pub enum Defect {
         /// The name, made safe to print.
         name: String,
         /// What to do.
-        remedy: &'static str,
+        remedy: Cow<'static, str>,
     },
 }
 

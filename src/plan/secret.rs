@@ -121,8 +121,8 @@ fn from_file(path: &str, object: &Object<'_>, r: &mut Reader<'_>) -> Option<Secr
     match load(path) {
         Ok(value) => Some(known(value, r)),
         Err(problem) => {
-            let remedy = "give the path of a readable file, relative to the job file";
-            let name = format!("{}: {problem}", syntax::shown(path));
+            let remedy = format!("{problem}: give a readable text file, by its path relative to the job file").into();
+            let name = syntax::shown(path);
             object.report(r, "file", Defect::Reference { problem: "cannot read the secret file", name, remedy });
             None
         }

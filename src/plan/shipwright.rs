@@ -57,7 +57,11 @@ fn check_shipwright(value: &ShipwrightBuildPlan, object: &Object<'_>, r: &mut Re
     for param in &value.param_values {
         if names.contains(&&param.name) {
             let name = syntax::shown(&param.name);
-            object.report(r, "param_values", Defect::Reference { problem: "more than one value for parameter", name, remedy: "keep one" });
+            object.report(
+                r,
+                "param_values",
+                Defect::Reference { problem: "more than one value for parameter", name, remedy: "keep one".into() },
+            );
         }
         names.push(&param.name);
     }
@@ -193,7 +197,7 @@ fn check_resources(value: &Resources, object: &Object<'_>, r: &mut Reader<'_>) {
     for (name, request) in &value.requests {
         if value.limits.get(name).is_some_and(|limit| limit.millis() < request.millis()) {
             let name = syntax::shown(name);
-            let remedy = "raise the limit or lower the request";
+            let remedy = "raise the limit or lower the request".into();
             object.report(r, "requests", Defect::Reference { problem: "the limit is below the request of", name, remedy });
         }
     }

@@ -8,6 +8,9 @@ const SHOWN: usize = 80;
 /// A text that breaks the grammar of its kind. Values that may hold credentials are not repeated.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum SyntaxError {
+    /// Neither YAML nor JSON.
+    #[error(transparent)]
+    Document(#[from] crate::yaml::Problem),
     /// distribution-spec 1.1, "Pulling manifests": `[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}`.
     #[error("'{0}' is not a tag; use at most 128 letters, digits, '_', '.' and '-', not beginning with '.' or '-'")]
     Tag(String),
@@ -194,8 +197,11 @@ pub(crate) fn repository(text: &str) -> Result<(), SyntaxError> {
     if text.contains("://") {
         return wrong("remove the scheme and write HOST/PATH");
     }
-    if text.contains('@') {
-        return wrong("it holds a digest or user name; digests go into the tag key, user names into OCIAuth");
+    if let Some((_, behind)) = text.rsplit_once('@') {
+        // What stands in front may be a password.
+        let value = format!("…@{}", shown(behind));
+        let problem = "it holds a digest or user name; digests go into the tag key, user names into OCIAuth";
+        return Err(SyntaxError::Repository { value, problem });
     }
     let (host, path) = match text.split_once('/') {
         Some((host, path)) if host.contains(['.', ':']) || host == "localhost" => (Some(host), path),

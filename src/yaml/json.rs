@@ -19,5 +19,5 @@ fn syntax(error: &serde_json::Error) -> Error {
     let at = Position { line: number(error.line().max(1)), column: number(error.column().max(1)) };
     let text = error.to_string();
     let text = text.rsplit_once(" at line ").map_or(text.as_str(), |(text, _)| text);
-    Error::new(Some(at), Problem::Syntax(format!("not JSON: {text}")))
+    Error::new(Some(at), Problem::Syntax(format!("not JSON: {text}; check commas, quotes and brackets up to here")))
 }

@@ -1,181 +1,493 @@
-//! Copies from and to registries that misbehave: what is survived, and what each thing that is not survived is called.
-//!
-//! Whatever happens, no tag may name an artifact that is not all there.
+//! The registry client against registries that misbehave: scripted answers, and real ones behind a line that breaks.
 
-use build_runner::{
-    job::{Failure, FailureKind},
-    oci::Repository,
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex},
+    time::{Duration, Instant},
 };
 
-use super::oci_copy::{Bench, layers};
-use crate::support::fake_registry::{Auth, Fake, Fault, Options, What};
+use axum::{
+    Router,
+    body::{Body, Bytes, to_bytes},
+    extract::{Request, State},
+    http::{HeaderMap, Response},
+};
+use build_runner::{
+    digest::Digest,
+    job::{CancelCause, Failure, FailureKind},
+    logs::{JobLog, Progress},
+    oci::{
+        Blob, Client, Credentials, Cx, Descriptor, DockerConfig, Location, Package, Repository, Settings, Stored, Timeouts, media_type,
+        push,
+    },
+    retry::Policy,
+    shutdown::Cancel,
+};
+use tokio::task::JoinSet;
 
-struct Pair {
-    bench: Bench,
-    source: Fake,
-    destination: Fake,
-    digest: String,
+use crate::support::{
+    proxy::{Cut, Faults, Proxy},
+    registry::Registry,
+};
+
+/// One request that a scripted server has seen.
+#[derive(Debug, Clone)]
+struct Seen {
+    /// Method, path and query.
+    line: String,
+    headers: HeaderMap,
+    body: Bytes,
 }
 
-impl Pair {
-    async fn with(source: Options, destination: Options) -> Self {
-        let (source, destination) = (Fake::start(source).await, Fake::start(destination).await);
-        let digest = source.image("a", "v1", &layers(4, 3 << 20)).to_string();
-        Self { bench: Bench::new(), source, destination, digest }
+impl Seen {
+    fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name).map(|value| value.to_str().unwrap())
+    }
+}
+
+/// Status, headers, body.
+type Reply = (u16, Vec<(&'static str, String)>, Vec<u8>);
+
+/// A server whose every answer is a function of the request and of those before it.
+struct Script {
+    host: String,
+    seen: Arc<Mutex<Vec<Seen>>>,
+    _server: JoinSet<()>,
+}
+
+type Answer = dyn Fn(&Seen, usize) -> Reply + Send + Sync;
+
+#[derive(Clone)]
+struct Shared {
+    seen: Arc<Mutex<Vec<Seen>>>,
+    answer: Arc<Answer>,
+}
+
+async fn serve(State(shared): State<Shared>, request: Request) -> Response<Body> {
+    let (parts, body) = request.into_parts();
+    let line = format!("{} {}", parts.method, parts.uri.path_and_query().unwrap());
+    let seen = Seen { line, headers: parts.headers, body: to_bytes(body, 64 << 20).await.unwrap() };
+    let number = {
+        let mut all = shared.seen.lock().unwrap();
+        all.push(seen.clone());
+        all.iter().filter(|other| other.line == seen.line).count()
+    };
+    let (status, headers, body) = (shared.answer)(&seen, number);
+    let mut response = Response::builder().status(status);
+    for (name, value) in headers {
+        response = response.header(name, value);
+    }
+    response.body(Body::from(body)).unwrap()
+}
+
+impl Script {
+    /// `answer` gets the request and how many times that very line came before, this time included.
+    async fn start(answer: impl Fn(&Seen, usize) -> Reply + Send + Sync + 'static) -> Self {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let host = listener.local_addr().unwrap().to_string();
+        let seen = Arc::new(Mutex::new(Vec::new()));
+        let app = Router::new().fallback(serve).with_state(Shared { seen: Arc::clone(&seen), answer: Arc::new(answer) });
+        let mut server = JoinSet::new();
+        server.spawn(async move { axum::serve(listener, app).await.unwrap() });
+        Self { host, seen, _server: server }
     }
 
-    async fn start() -> Self {
-        Self::with(Options::default(), Options::default()).await
+    fn lines(&self) -> Vec<String> {
+        self.seen.lock().unwrap().iter().map(|seen| seen.line.clone()).collect()
     }
 
-    fn repositories(&self) -> (Repository, Repository) {
-        (self.bench.open(&self.source, "a"), self.bench.open(&self.destination, "b"))
+    fn seen(&self, prefix: &str) -> Vec<Seen> {
+        self.seen.lock().unwrap().iter().filter(|seen| seen.line.starts_with(prefix)).cloned().collect()
     }
+}
 
-    async fn copy(&self) -> Result<(), Failure> {
-        let (from, to) = self.repositories();
-        self.bench.copy(&from, "v1", &to, "v1").await.map(|_| ()).map_err(Failure::from)
+fn reply(status: u16, headers: &[(&'static str, &str)], body: impl Into<Vec<u8>>) -> Reply {
+    (status, headers.iter().map(|(name, value)| (*name, (*value).to_owned())).collect(), body.into())
+}
+
+#[derive(Default)]
+struct World {
+    cancel: Cancel,
+    log: JobLog,
+    progress: Progress,
+}
+
+impl World {
+    fn cx(&self) -> Cx<'_> {
+        Cx { cancel: &self.cancel, log: &self.log, progress: &self.progress }
     }
+}
 
-    async fn survives(&self, what: &str) {
-        if let Err(failure) = self.copy().await {
-            panic!("{what}: {}: {}", failure.kind, failure.message);
+fn settings() -> Settings {
+    Settings {
+        docker_config: DockerConfig::None,
+        retry: Policy { tries: 4, min_delay: Duration::from_millis(5), max_delay: Duration::from_secs(5) },
+        ..Settings::default()
+    }
+}
+
+fn open_with(host: &str, settings: Settings) -> Repository {
+    let login = Credentials::Static { username: "u".to_owned(), password: "planted-4711".into(), origin: "the plan".to_owned() };
+    let location = Location::registry(host, "app", true, login).unwrap();
+    Client::new(settings).unwrap().open(&location).unwrap()
+}
+
+fn open(host: &str) -> Repository {
+    open_with(host, settings())
+}
+
+fn failure(error: build_runner::oci::Error) -> (FailureKind, String) {
+    let failure = Failure::from(error);
+    (failure.kind, failure.message)
+}
+
+fn manifest() -> (Descriptor, Bytes) {
+    let bytes = Bytes::from_static(br#"{"schemaVersion":2,"mediaType":"application/vnd.oci.image.manifest.v1+json","config":{"mediaType":"application/vnd.oci.empty.v1+json","digest":"sha256:44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a","size":2},"layers":[]}"#);
+    (Descriptor::of(media_type::OCI_MANIFEST, &bytes), bytes)
+}
+
+fn noise(size: usize) -> Bytes {
+    (0..size).map(|at| u8::try_from((at * 131 + at / 251) % 256).unwrap()).collect::<Vec<_>>().into()
+}
+
+#[tokio::test]
+async fn a_web_page_is_not_a_registry() {
+    let page = |_: &Seen, _| reply(200, &[("content-type", "text/html; charset=utf-8")], "<html>hello</html>");
+    let (server, world) = (Script::start(page).await, World::default());
+    for error in [
+        open(&server.host).resolve(world.cx(), "1").await.unwrap_err(),
+        open(&server.host).manifest(world.cx(), "1").await.unwrap_err(),
+        open(&server.host).tags(world.cx()).await.unwrap_err(),
+    ] {
+        let (kind, message) = failure(error);
+        assert_eq!(kind, FailureKind::RegistryRefused);
+        assert!(message.starts_with(&format!("{} does not answer like a registry", server.host)), "{message}");
+    }
+}
+
+#[tokio::test]
+async fn a_manifest_with_another_digest_is_never_taken() {
+    let (descriptor, bytes) = manifest();
+    let wrong = Digest::of(b"another");
+    let kind = ("content-type", media_type::OCI_MANIFEST);
+    let (said, sent) = (wrong.to_string(), bytes.clone());
+    let server = Script::start(move |seen, _| match seen.line.split(' ').next() {
+        Some("PUT") => reply(201, &[("docker-content-digest", &said)], ""),
+        _ => reply(200, &[kind, ("docker-content-digest", &said)], sent.clone()),
+    })
+    .await;
+    let (world, repository) = (World::default(), open(&server.host));
+    let (kind, message) = failure(repository.manifest(world.cx(), "1").await.unwrap_err());
+    assert_eq!(kind, FailureKind::DigestMismatch);
+    assert!(message.contains(wrong.as_str()) && message.contains("tag '1'"), "{message}");
+    // Asked for by digest the bytes decide, whatever the header says.
+    assert_eq!(repository.manifest(world.cx(), descriptor.digest.as_str()).await.unwrap().1, bytes);
+    let error = repository.put_manifest(world.cx(), "1", &descriptor, bytes).await.unwrap_err();
+    assert_eq!(failure(error).0, FailureKind::DigestMismatch);
+}
+
+#[tokio::test]
+async fn throttling_is_waited_out_as_long_as_asked() {
+    let server = Script::start(|seen, number| match (seen.line.as_str(), number) {
+        ("PUT /v2/app/manifests/1", 1) => reply(429, &[("retry-after", "1")], r#"{"errors":[{"code":"TOOMANYREQUESTS"}]}"#),
+        ("PUT /v2/app/manifests/1", 2) => reply(503, &[], ""),
+        _ => reply(201, &[], ""),
+    })
+    .await;
+    let (world, repository) = (World::default(), open(&server.host));
+    let (descriptor, bytes) = manifest();
+    let start = Instant::now();
+    repository.put_manifest(world.cx(), "1", &descriptor, bytes.clone()).await.unwrap();
+    assert!(start.elapsed() >= Duration::from_secs(1));
+    let puts = server.seen("PUT");
+    assert_eq!(puts.len(), 3);
+    assert!(puts.iter().all(|put| put.body == bytes));
+}
+
+#[tokio::test]
+async fn a_registry_that_stays_down_is_external_and_named() {
+    let server = Script::start(|_, _| reply(500, &[("content-type", "text/html")], "<html>boom</html>")).await;
+    let world = World::default();
+    let error = open(&server.host).manifest(world.cx(), "1").await.unwrap_err();
+    let (kind, message) = failure(error);
+    assert_eq!(kind, FailureKind::RegistryUnavailable);
+    assert_eq!(message, format!("{} answered 500 to GET /v2/app/manifests/1: a web page", server.host));
+    assert_eq!(server.lines().len(), 4);
+}
+
+#[tokio::test]
+async fn credentials_do_not_follow_a_redirect_to_another_host() {
+    let content = noise(1000);
+    let blob = Descriptor::of("x", &content);
+    let other = Script::start({
+        let content = content.clone();
+        move |_, _| reply(200, &[], content.clone())
+    })
+    .await;
+    let target = format!("http://{}/cdn?signature=s", other.host);
+    let server = Script::start(move |seen, _| match seen.header("authorization") {
+        None => reply(401, &[("www-authenticate", "Basic realm=\"x\"")], ""),
+        Some(_) => reply(307, &[("location", &target)], ""),
+    })
+    .await;
+    let world = World::default();
+    assert_eq!(open(&server.host).blob(world.cx(), &blob, 2000).await.unwrap(), content);
+    assert_eq!(server.seen("GET").iter().filter(|seen| seen.header("authorization").is_some()).count(), 1);
+    assert!(other.seen("GET").iter().all(|seen| seen.header("authorization").is_none()));
+}
+
+#[tokio::test]
+async fn redirects_end_somewhere() {
+    let server = Script::start(|seen, number| {
+        let path = seen.line.split(' ').nth(1).unwrap();
+        reply(302, &[("location", &format!("{path}?{number}"))], "")
+    })
+    .await;
+    let world = World::default();
+    let error = open(&server.host).manifest(world.cx(), "1").await.unwrap_err();
+    assert!(error.to_string().contains("more than 10 redirects"), "{error}");
+}
+
+#[tokio::test]
+async fn a_token_is_fetched_once_and_again_when_it_is_revoked() {
+    let (descriptor, bytes) = manifest();
+    let digest = descriptor.digest.to_string();
+    let own = Arc::new(Mutex::new(String::new()));
+    let server = Script::start({
+        let own = Arc::clone(&own);
+        move |seen, number| {
+            if seen.line.starts_with("GET /token") {
+                return reply(200, &[("content-type", "application/json")], format!(r#"{{"token":"t{number}","expires_in":3600}}"#));
+            }
+            let challenge = format!("Bearer realm=\"http://{}/token\",service=\"s\",scope=\"repository:app:pull\"", own.lock().unwrap());
+            let good = if seen.line.ends_with("/2") { "Bearer t2" } else { "Bearer t1" };
+            if seen.header("authorization") != Some(good) {
+                return reply(401, &[("www-authenticate", &challenge)], "");
+            }
+            reply(200, &[("content-type", media_type::OCI_MANIFEST), ("docker-content-digest", &digest)], bytes.clone())
         }
-        assert_eq!(self.destination.tag("b", "v1"), Some(self.digest.clone()), "{what}");
+    })
+    .await;
+    own.lock().unwrap().clone_from(&server.host);
+    let (world, repository) = (World::default(), open(&server.host));
+    repository.will_write();
+    for tag in ["1", "1", "2"] {
+        assert_eq!(repository.manifest(world.cx(), tag).await.unwrap().0, descriptor);
     }
-
-    async fn fails(&self, what: &str, kind: FailureKind, part: &str) {
-        let failure = self.copy().await.err().unwrap_or_else(|| panic!("{what}: it worked"));
-        assert_eq!(failure.kind, kind, "{what}: {}", failure.message);
-        assert!(failure.message.contains(part), "{what}: {}", failure.message);
-        assert!(self.destination.tags("b").is_empty(), "{what}: a tag was pushed");
-    }
+    let tokens = server.seen("GET /token");
+    assert_eq!(tokens.len(), 2, "{:?}", server.lines());
+    assert!(tokens[0].line.contains("app%3Apull%2Cpush") || tokens[0].line.contains("app:pull,push"), "{}", tokens[0].line);
 }
 
 #[tokio::test]
-async fn passing_faults_are_survived() {
-    let source: [(&str, Fault); 7] = [
-        ("throttled source", Fault::once("GET", "/blobs/", What::RetryAfter(429, 1))),
-        ("failing source", Fault::once("GET", "/blobs/", What::Status(503)).times(2)),
-        ("unauthorised in between", Fault::once("GET", "/manifests/", What::Status(502))),
-        ("download cut at its beginning", Fault::once("GET", "/blobs/", What::Cut(0)).after(1)),
-        ("download cut in the middle", Fault::once("GET", "/blobs/", What::Cut(1 << 20)).after(1).times(3)),
-        ("manifest cut", Fault::once("GET", "/manifests/v1", What::Cut(10))),
-        ("one bit flipped on the way", Fault::once("GET", "/blobs/", What::Corrupt).after(2)),
-    ];
-    for (what, fault) in source {
-        let pair = Pair::start().await;
-        pair.source.fault(fault);
-        pair.survives(what).await;
-    }
-    let destination: [(&str, Fault); 7] = [
-        ("throttled session", Fault::once("POST", "/blobs/uploads/", What::RetryAfter(429, 1))),
-        ("throttled without saying how long", Fault::once("POST", "/blobs/uploads/", What::Status(429)).times(2)),
-        ("failing upload", Fault::once("PUT", "/blobs/uploads/", What::Status(500)).times(2)),
-        ("throttled manifest", Fault::once("PUT", "/manifests/", What::RetryAfter(503, 1))),
-        ("failing lookup", Fault::once("HEAD", "/manifests/", What::Status(504))),
-        ("upload refused whole", Fault::once("PUT", "/blobs/uploads/", What::Status(400)).times(1)),
-        ("mount refused", Fault::once("POST", "/blobs/uploads/", What::Status(405))),
-    ];
-    for (what, fault) in destination {
-        let pair = Pair::start().await;
-        pair.destination.fault(fault);
-        pair.survives(what).await;
-    }
+async fn an_expired_ecr_password_is_denied_with_its_reason() {
+    let expired = r#"{"errors":[{"code":"DENIED","message":"Your authorization token has expired. Reauthenticate and try again."}]}"#;
+    let server = Script::start(move |seen, _| match seen.header("authorization") {
+        None => reply(401, &[("www-authenticate", "Basic realm=\"x\"")], ""),
+        Some(_) => reply(403, &[], expired),
+    })
+    .await;
+    let world = World::default();
+    let (kind, message) = failure(open(&server.host).manifest(world.cx(), "1").await.unwrap_err());
+    assert_eq!(kind, FailureKind::AuthDenied);
+    assert!(message.contains("denies pull on 'app' with the user name and password of the plan"), "{message}");
+    assert!(!message.contains("planted-4711"));
 }
 
-#[tokio::test]
-async fn an_interrupted_download_goes_on_where_it_stopped() {
-    let pair = Pair::start().await;
-    pair.source.fault(Fault::once("GET", "/blobs/", What::Cut(2 << 20)).after(1));
-    pair.survives("cut").await;
-    let ranges: Vec<_> = pair.source.log().into_iter().filter(|seen| !seen.range.is_empty()).map(|seen| seen.range).collect();
-    assert_eq!(ranges.len(), 1, "{ranges:?}");
-    let offset: u64 = ranges[0].trim_start_matches("bytes=").trim_end_matches('-').parse().unwrap();
-    assert!(offset > 0 && offset <= 2 << 20, "{offset}");
-}
-
-#[tokio::test]
-async fn tokens_that_run_out_are_renewed() {
-    let token = |uses| Options { auth: Auth::Token { user: "u", password: "p", uses }, ..Options::default() };
-    // Enough for everything that is in flight at once, not enough for all of it.
-    Pair::with(token(8), token(8)).await.survives("short-lived tokens").await;
-    let basic = || Options { auth: Auth::Basic("u", "p"), ..Options::default() };
-    let pair = Pair::with(basic(), basic()).await;
-    pair.survives("basic authentication").await;
-    let pair = Pair::with(token(100), token(100)).await;
-    pair.destination.fault(Fault::once("PUT", "/blobs/uploads/", What::Unauthorised));
-    pair.source.fault(Fault::once("GET", "/blobs/", What::Unauthorised).after(1));
-    pair.survives("401 in between").await;
-    pair.destination.revoke_tokens();
-    let (from, to) = pair.repositories();
-    pair.bench.copy(&from, "v1", &to, "v2").await.unwrap();
-}
-
-#[tokio::test]
-async fn a_registry_as_amazon_s_is_served() {
-    let ecr = Options { ecr: true, no_digest_header: true, auth: Auth::Basic("u", "p"), ..Options::default() };
-    Pair::with(Options::default(), ecr).await.survives("no Location, no digest header").await;
-}
-
-#[tokio::test]
-async fn lasting_faults_have_names_and_leave_no_tag() {
-    let source: [(&str, Fault, FailureKind, &str); 8] = [
-        ("wrong content", Fault::once("GET", "/blobs/", What::Corrupt).after(1).always(), FailureKind::DigestMismatch, "has the digest"),
-        ("short blobs", Fault::once("GET", "/blobs/", What::Short(7)).after(1).always(), FailureKind::DigestMismatch, "bytes, not"),
-        ("long blobs", Fault::once("GET", "/blobs/", What::Longer).after(1).always(), FailureKind::DigestMismatch, "bytes, not"),
-        ("wrong manifest", Fault::once("GET", "/manifests/", What::Corrupt).always(), FailureKind::DigestMismatch, "has the digest"),
-        ("page instead of manifest", Fault::once("GET", "/manifests/", What::Html).always(), FailureKind::RegistryRefused, "web page"),
-        ("nothing there", Fault::once("GET", "/manifests/", What::Status(404)).always(), FailureKind::SourceNotFound, "tag 'v1'"),
-        ("always down", Fault::once("GET", "/blobs/", What::Status(503)).always(), FailureKind::RegistryUnavailable, "503"),
-        ("always cut", Fault::once("GET", "/blobs/", What::Cut(100)).after(1).always(), FailureKind::RegistryUnavailable, ""),
-    ];
-    for (what, fault, kind, part) in source {
-        let pair = Pair::start().await;
-        pair.source.fault(fault);
-        pair.fails(what, kind, part).await;
-    }
-    let destination: [(&str, Fault, FailureKind, &str); 5] = [
-        ("no Location", Fault::once("POST", "/blobs/uploads/", What::NoLocation).always(), FailureKind::RegistryRefused, "Location"),
-        ("always throttled", Fault::once("POST", "/blobs/", What::Status(429)).always(), FailureKind::RegistryUnavailable, "429"),
-        ("manifest refused", Fault::once("PUT", "/manifests/", What::Status(400)).always(), FailureKind::RegistryRefused, "400"),
-        ("expired for good", Fault::once("POST", "/blobs/", What::Expired).always(), FailureKind::AuthDenied, "denies push"),
-        ("no right", Fault::once("POST", "/blobs/", What::Status(403)).always(), FailureKind::AuthDenied, "denies push"),
-    ];
-    for (what, fault, kind, part) in destination {
-        let pair = Pair::with(Options::default(), Options { auth: Auth::Basic("u", "p"), ..Options::default() }).await;
-        pair.destination.fault(fault);
-        pair.fails(what, kind, part).await;
+/// A registry that takes uploads in one manner only: `limit` bytes at most in one PATCH, nothing in the PUT.
+fn picky(limit: usize, stored: Arc<Mutex<Vec<u8>>>) -> impl Fn(&Seen, usize) -> Reply + Send + Sync {
+    move |seen, _| {
+        let mut stored = stored.lock().unwrap();
+        let location = ("location", "session?state=1");
+        match seen.line.split(' ').next().unwrap() {
+            "POST" if seen.line.contains("mount") => reply(400, &[], ""),
+            "POST" => {
+                stored.clear();
+                reply(202, &[location], "")
+            }
+            "PATCH" if seen.body.len() > limit => reply(413, &[], ""),
+            "PATCH" => {
+                let range = format!("{}-{}", stored.len(), stored.len() + seen.body.len() - 1);
+                assert_eq!(seen.header("content-range"), Some(range.as_str()));
+                stored.extend_from_slice(&seen.body);
+                reply(202, &[location, ("range", &format!("0-{}", stored.len() - 1))], "")
+            }
+            "PUT" if !seen.body.is_empty() => reply(400, &[], ""),
+            "PUT" => reply(201, &[], ""),
+            _ => reply(404, &[], ""),
+        }
     }
 }
 
 #[tokio::test]
-async fn a_web_page_instead_of_a_blob_is_not_passed_on() {
-    let pair = Pair::start().await;
-    pair.source.fault(Fault::once("GET", "/blobs/", What::Html).after(1).always());
-    let failure = pair.copy().await.unwrap_err();
-    assert!(matches!(failure.kind, FailureKind::DigestMismatch | FailureKind::RegistryRefused), "{failure:?}");
-    assert!(pair.destination.tags("b").is_empty());
+async fn uploads_change_their_manner_until_the_registry_takes_them() {
+    let content = noise(20 << 20);
+    let blob = Descriptor::of("x", &content);
+    for (limit, patches) in [(usize::MAX, 1), (8 << 20, 3)] {
+        let stored = Arc::new(Mutex::new(Vec::new()));
+        let server = Script::start(picky(limit, Arc::clone(&stored))).await;
+        let world = World::default();
+        assert_eq!(open(&server.host).put_blob(world.cx(), &blob, &content, None).await.unwrap(), Stored::Uploaded);
+        assert!(Digest::of(&stored.lock().unwrap()) == blob.digest);
+        let taken = server.seen("PATCH").iter().filter(|seen| seen.body.len() <= limit).count();
+        assert_eq!(taken, patches);
+        let put = server.seen("PUT").pop().unwrap();
+        assert!(put.line.contains("state=1") && put.line.contains("digest=sha256"), "{}", put.line);
+    }
 }
 
 #[tokio::test]
-async fn wrong_credentials_are_told_from_missing_ones() {
-    let basic = Options { auth: Auth::Basic("u", "p"), ..Options::default() };
-    let pair = Pair::with(Options::default(), basic).await;
-    let from = pair.bench.open(&pair.source, "a");
-    let anonymous = pair.bench.client.open(&pair.destination.anonymous("b")).unwrap();
-    let failure = Failure::from(pair.bench.copy(&from, "v1", &anonymous, "v1").await.unwrap_err());
-    assert_eq!(failure.kind, FailureKind::AuthDenied, "{}", failure.message);
-    assert!(pair.destination.tags("b").is_empty());
+async fn an_upload_location_on_another_host_gets_no_credentials() {
+    let store = Script::start(|_, _| reply(201, &[], "")).await;
+    let location = format!("http://{}/upload?sig=1", store.host);
+    let server = Script::start(move |seen, _| match seen.header("authorization") {
+        None => reply(401, &[("www-authenticate", "Basic realm=\"x\"")], ""),
+        Some(_) => reply(202, &[("location", &location)], ""),
+    })
+    .await;
+    let world = World::default();
+    let blob = Descriptor::of("x", b"content");
+    open(&server.host).put_blob(world.cx(), &blob, &Bytes::from_static(b"content"), None).await.unwrap();
+    let puts = store.seen("PUT");
+    assert_eq!(puts.len(), 1);
+    assert!(puts[0].header("authorization").is_none());
+    assert_eq!((puts[0].header("content-length"), puts[0].header("transfer-encoding")), (Some("7"), None));
 }
 
 #[tokio::test]
-async fn docker_s_first_format_is_refused_by_name() {
-    let pair = Pair::start().await;
-    let old = serde_json::json!({"schemaVersion": 1, "name": "a", "tag": "old", "fsLayers": []});
-    let kind = "application/vnd.docker.distribution.manifest.v1+prettyjws";
-    pair.source.put_manifest("a", Some("old"), kind, &old);
-    let (from, to) = pair.repositories();
-    let error = pair.bench.copy(&from, "old", &to, "v1").await.unwrap_err().to_string();
-    assert!(error.contains("schema 1"), "{error}");
+async fn a_blob_of_another_size_is_refused_before_it_is_read() {
+    let server = Script::start(|_, _| reply(200, &[], "0123456789")).await;
+    let world = World::default();
+    let blob = Descriptor { size: 5, ..Descriptor::of("x", b"01234") };
+    let (kind, message) = failure(open(&server.host).blob(world.cx(), &blob, 100).await.unwrap_err());
+    assert_eq!(kind, FailureKind::DigestMismatch);
+    assert!(message.ends_with("has 10 bytes, not 5"), "{message}");
+}
+
+#[tokio::test]
+async fn tags_are_read_page_by_page_but_never_from_elsewhere() {
+    let server = Script::start(|seen, _| match seen.line.as_str() {
+        "GET /v2/app/tags/list" => reply(200, &[("link", "</v2/app/tags/list?last=b&n=2>; rel=\"next\"")], r#"{"tags":["a","b"]}"#),
+        "GET /v2/app/tags/list?last=b&n=2" => reply(200, &[], r#"{"tags":["c"]}"#),
+        "GET /v2/app/referrers/sha256:44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a" => reply(
+            200,
+            &[("link", "<http://elsewhere.example/x>; rel=next"), ("content-type", media_type::OCI_INDEX)],
+            r#"{"schemaVersion":2,"manifests":[]}"#,
+        ),
+        _ => reply(404, &[], ""),
+    })
+    .await;
+    let (world, repository) = (World::default(), open(&server.host));
+    assert_eq!(repository.tags(world.cx()).await.unwrap(), ["a", "b", "c"]);
+    let error = repository.referrers(world.cx(), &Digest::of(b"{}")).await.unwrap_err();
+    assert!(error.to_string().contains("another host"), "{error}");
+    assert_eq!(repository.referrers(world.cx(), &Digest::of(b"none")).await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn a_silent_registry_is_given_up() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let host = listener.local_addr().unwrap().to_string();
+    let timeouts = Timeouts { idle: Duration::from_millis(50), ..Timeouts::default() };
+    let world = World::default();
+    let error = open_with(&host, Settings { timeouts, ..settings() }).find(world.cx(), "1").await.unwrap_err();
+    assert_eq!(failure(error).0, FailureKind::RegistryUnavailable);
+}
+
+#[tokio::test]
+async fn cancelling_ends_a_call_at_once() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let host = listener.local_addr().unwrap().to_string();
+    let world = World::default();
+    let repository = open(&host);
+    let cancel = world.cancel.clone();
+    let (result, ()) = tokio::join!(repository.find(world.cx(), "1"), async move {
+        let _client = listener.accept().await.unwrap();
+        cancel.cancel(CancelCause::Requested);
+    });
+    assert!(matches!(result, Err(build_runner::oci::Error::Cancelled(_))));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_broken_download_goes_on_where_it_stopped() {
+    let registry = Registry::start();
+    let world = World::default();
+    let content = noise(12 << 20);
+    let blob = Descriptor::of("x", &content);
+    open(&registry.host()).put_blob(world.cx(), &blob, &content, None).await.unwrap();
+    let cut = Cut { upload: false, after: 5 << 20, times: 2 };
+    let proxy = Proxy::start(registry.address(), Faults { cut: Some(cut), ..Faults::default() });
+    assert!(open(&proxy.host()).blob(world.cx(), &blob, 64 << 20).await.unwrap() == content);
+    assert_eq!(proxy.cuts(), 2);
+    // Partial answers are 206: what arrived was not asked for again.
+    let gets: Vec<_> = registry.requests().into_iter().filter(|request| request.method == "GET").map(|request| request.status).collect();
+    assert_eq!(gets, [200, 206, 206]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_broken_upload_is_done_again() {
+    let registry = Registry::start();
+    let world = World::default();
+    let content = noise(40 << 20);
+    let blob = Descriptor::of("x", &content);
+    let cut = Cut { upload: true, after: 25 << 20, times: 1 };
+    let proxy = Proxy::start(registry.address(), Faults { cut: Some(cut), ..Faults::default() });
+    let repository = open(&proxy.host());
+    assert_eq!(repository.put_blob(world.cx(), &blob, &content, None).await.unwrap(), Stored::Uploaded);
+    assert_eq!(proxy.cuts(), 1);
+    assert!(repository.blob(world.cx(), &blob, 64 << 20).await.unwrap() == content);
+}
+
+#[tokio::test]
+async fn a_broken_upload_goes_on_where_it_stopped_if_the_registry_can() {
+    let content = noise(20 << 20);
+    let blob = Descriptor::of("x", &content);
+    let half = content.len() / 2;
+    let stored = Arc::new(Mutex::new(Vec::new()));
+    let server = Script::start({
+        let stored = Arc::clone(&stored);
+        move |seen, _| {
+            let mut stored = stored.lock().unwrap();
+            let range = |stored: &[u8]| format!("0-{}", stored.len() - 1);
+            match seen.line.split(' ').next().unwrap() {
+                "POST" => reply(202, &[("location", "/v2/app/blobs/uploads/s")], ""),
+                // The line breaks half way.
+                "PUT" if !seen.body.is_empty() => {
+                    stored.extend_from_slice(&seen.body[..half]);
+                    reply(502, &[], "")
+                }
+                "GET" => reply(204, &[("location", "/v2/app/blobs/uploads/s"), ("range", &range(&stored))], ""),
+                "PATCH" => {
+                    assert_eq!(seen.header("content-range"), Some(format!("{half}-{}", half * 2 - 1).as_str()));
+                    stored.extend_from_slice(&seen.body);
+                    reply(202, &[("location", "/v2/app/blobs/uploads/s"), ("range", &range(&stored))], "")
+                }
+                _ => reply(201, &[], ""),
+            }
+        }
+    })
+    .await;
+    let world = World::default();
+    assert_eq!(open(&server.host).put_blob(world.cx(), &blob, &content, None).await.unwrap(), Stored::Uploaded);
+    assert!(Digest::of(&stored.lock().unwrap()) == blob.digest);
+    let methods: Vec<_> = server.lines().iter().map(|line| line.split(' ').next().unwrap().to_owned()).collect();
+    assert_eq!(methods, ["POST", "PUT", "GET", "PATCH", "PUT"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_tag_is_pushed_when_a_blob_cannot_be() {
+    let registry = Registry::start();
+    let world = World::default();
+    let cut = Cut { upload: true, after: 1 << 20, times: 1000 };
+    let proxy = Proxy::start(registry.address(), Faults { cut: Some(cut), ..Faults::default() });
+    let package = Package {
+        artifact_type: Some("a/b".to_owned()),
+        config: Blob::empty(),
+        layers: vec![Blob::new("x/y", noise(4 << 20))],
+        annotations: BTreeMap::new(),
+        subject: None,
+    };
+    let error = push(world.cx(), &open(&proxy.host()), "1", package).await.unwrap_err();
+    assert_eq!(failure(error).0, FailureKind::RegistryUnavailable);
+    assert_eq!(open(&registry.host()).find(world.cx(), "1").await.unwrap(), None);
 }

@@ -36,8 +36,8 @@ impl Registry {
             match answer.status() {
                 StatusCode::NOT_FOUND => Ok(Some(None)),
                 StatusCode::OK => self.head(&answer, reference).map(|found| found.map(Some)),
-                // A registry that cannot do HEAD.
-                StatusCode::METHOD_NOT_ALLOWED | StatusCode::NOT_IMPLEMENTED => Ok(None),
+                // A registry that cannot do HEAD, or something whose reasons only a GET brings to light.
+                StatusCode::BAD_REQUEST | StatusCode::METHOD_NOT_ALLOWED | StatusCode::NOT_IMPLEMENTED => Ok(None),
                 _ => Err(answer.into_error(request.name()).await),
             }
         };

@@ -287,7 +287,12 @@ impl Job<'_> {
                 answer.finish().await;
                 Some(session).filter(|session| session.offset > 0 && session.offset <= self.blob.size)
             }
-            // A session that is gone is no news; an unreachable registry shows at the next request.
+            // Docker's registry drops a session that got more than the client was told: nothing is left to abandon.
+            Ok(answer) if answer.status() == StatusCode::NOT_FOUND => {
+                answer.finish().await;
+                return Ok(None);
+            }
+            // An unreachable registry shows at the next request.
             Ok(_) | Err(SendError::Request(_)) => None,
             Err(error @ SendError::Source(_)) => return Err(error),
         };

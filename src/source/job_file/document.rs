@@ -56,9 +56,10 @@ fn job(node: &Node, path: &Path, base: &Path) -> Result<JobFile, Vec<Located>> {
     let parts = parts(node, &mut reader);
     reader.problems.sort_by_key(|problem| problem.at);
     if let Some((id, job_type, operation, timeouts, metadata, plan)) = parts.filter(|_| reader.problems.is_empty()) {
+        let id_at = node.get("id").and_then(|id| id.at);
         let plan_at = node.get("plan").unwrap_or(node).at;
         let (secrets, base, path) = (reader.secrets, base.to_owned(), path.to_owned());
-        return Ok(JobFile { id, job_type, operation, timeouts, metadata, plan, secrets, base, path, plan_at });
+        return Ok(JobFile { id, job_type, operation, timeouts, metadata, plan, secrets, base, path, id_at, plan_at });
     }
     let locate = |problem: crate::plan::Problem| Located {
         file: label(path),

@@ -44,6 +44,8 @@ pub struct JobFile {
     pub base: PathBuf,
     /// The file, as it was named.
     pub path: PathBuf,
+    /// Where its id is in it.
+    pub(crate) id_at: Option<Position>,
     /// Where the plan begins in it.
     pub(crate) plan_at: Option<Position>,
 }
@@ -92,6 +94,6 @@ fn repeated_ids(jobs: &[JobFile]) -> Vec<Located> {
     let mut seen = std::collections::HashSet::new();
     let twice = jobs.iter().filter(|job| job.id.as_ref().is_some_and(|id| !seen.insert(id)));
     twice
-        .filter_map(|job| Some(Located { file: error::label(&job.path), at: None, mistake: Mistake::RepeatedId(job.id.clone()?) }))
+        .filter_map(|job| Some(Located { file: error::label(&job.path), at: job.id_at, mistake: Mistake::RepeatedId(job.id.clone()?) }))
         .collect()
 }
