@@ -19,6 +19,8 @@ mod git_remote;
 mod harness;
 mod helm;
 mod image;
+mod oci_copy;
+mod oci_copy_faults;
 mod oci_faults;
 mod oci_registry;
 mod plans;
