@@ -33,8 +33,9 @@ fn generate(prefix: &str) -> String {
         text.push(char::from(ALPHABET[usize::try_from((millis >> (shift * 5)) & 31).unwrap_or(0)]));
     }
     let mut random = [0_u8; 14];
-    // A machine without randomness cannot do TLS either; the clock part and the process id still tell ids apart.
-    if aws_lc_rs::rand::fill(&mut random).is_err() {
+    // The system's randomness, not aws-lc's: that one measures the processor's jitter for 60 ms before its first byte, which is most of
+    // what a short command takes. A machine without any cannot do TLS either; the clock and the process id still tell ids apart.
+    if getrandom::fill(&mut random).is_err() {
         random[..4].copy_from_slice(&std::process::id().to_le_bytes());
     }
     text.extend(random.iter().map(|byte| char::from(ALPHABET[usize::from(byte & 31)])));

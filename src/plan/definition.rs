@@ -278,6 +278,6 @@ fn check_schedule(value: &ScheduleTrigger, object: &Object<'_>, r: &mut Reader<'
     let field = |text: &str| text.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '*' | '/' | ',' | '-'));
     if value.cron.split_whitespace().count() != 5 || !value.cron.split_whitespace().all(field) {
         let rule = "write five fields: minute, hour, day of month, month, day of week, such as '0 3 * * 1'";
-        object.report(r, "cron", syntax::SyntaxError::Name { value: syntax::shown(&value.cron), what: "a schedule", rule });
+        object.report(r, "cron", SyntaxError::Name { value: syntax::shown(&value.cron), what: "a schedule", rule });
     }
 }

@@ -81,16 +81,14 @@ pub fn schema(only: Option<JobType>) -> Value {
     let types = JobType::ALL.iter().copied().filter(|&kind| only.is_none_or(|only| kind == only));
     let branches: Vec<_> = types.map(|kind| job_file(kind, &mut generator)).collect();
     let definitions = generator.take_definitions(true);
-    let mut root = match <[Value; 1]>::try_from(branches) {
+    let title = only.map_or_else(|| "Job file".to_owned(), |kind| format!("Job file of type {kind}"));
+    let head = json!({ "$schema": "https://json-schema.org/draft/2020-12/schema", "title": title });
+    let body = match <[Value; 1]>::try_from(branches) {
         Ok([one]) => one,
         Err(many) => json!({ "oneOf": many }),
     };
-    if let Value::Object(root) = &mut root {
-        root.insert("$schema".to_owned(), json!("https://json-schema.org/draft/2020-12/schema"));
-        root.insert("title".to_owned(), json!(only.map_or_else(|| "Job file".to_owned(), |kind| format!("Job file of type {kind}"))));
-        root.insert("$defs".to_owned(), Value::Object(definitions));
-    }
-    root
+    let parts = [head, body, json!({ "$defs": definitions })];
+    parts.into_iter().filter_map(|part| if let Value::Object(part) = part { Some(part) } else { None }).flatten().collect()
 }
 
 fn job_file(kind: JobType, generator: &mut SchemaGenerator) -> Value {

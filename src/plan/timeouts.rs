@@ -8,7 +8,7 @@ use super::{
 
 object! {
     /// Limits of time.
-    #[derive(Debug, Default)]
+    #[derive(Debug, Default, Copy)]
     pub struct Timeouts {
         /// How long one attempt may take; that of the job's type when absent.
         execution: Option<GoDuration> = ["execution"],

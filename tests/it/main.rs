@@ -26,4 +26,5 @@ mod oci_registry;
 mod plans;
 mod process;
 mod redaction;
+mod secrets;
 mod signals;

@@ -9,6 +9,8 @@ use std::{
 use build_runner::{job::JobType, plan, source::job_file};
 use serde_json::Value;
 
+use crate::support::runner::Runner;
+
 /// Files of a folder with one of these extensions, by name.
 fn files(folder: &str, extensions: &[&str]) -> Vec<PathBuf> {
     let mut files: Vec<_> = fs::read_dir(folder)
@@ -129,4 +131,19 @@ fn the_schema_refuses_what_is_wrong_in_structure() {
 fn secrets_of_a_refused_file_are_not_in_its_message() {
     let message = refusal(Path::new("plans/invalid/secret-two-ways.json")).unwrap();
     assert!(!message.contains("hunter2"), "{message}");
+}
+
+#[test]
+fn the_command_refuses_every_invalid_file_before_anything_starts() {
+    let runner = Runner::new();
+    let here = std::env::current_dir().unwrap();
+    for path in files("plans/invalid", &["json", "yaml"]) {
+        let run = runner.run(&here.join(&path)).done();
+        assert_eq!((run.code(), run.stdout()), (2, ""), "{}", path.display());
+        let folder = format!("{}/plans", here.display());
+        let said = run.stderr().replace(&folder, "plans");
+        let expected = fs::read_to_string(path.with_extension("txt")).unwrap();
+        assert!(expected.lines().all(|line| said.contains(line)), "{}:\n{said}", path.display());
+    }
+    assert_eq!(runner.leftovers(), Vec::<PathBuf>::new());
 }

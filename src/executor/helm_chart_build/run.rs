@@ -42,7 +42,6 @@ pub struct Work {
 /// A pushed chart.
 #[derive(Debug)]
 struct Built {
-    repository: oci::Repository,
     artifact: Artifact,
     metadata: Metadata,
     dependencies: Vec<Resolved>,
@@ -111,23 +110,16 @@ impl Executor for HelmChartBuild {
         let tag = tag.unwrap_or_else(|| artifact::version_tag(&metadata));
         let repository = cx.oci.open(&location)?;
         let artifact = oci::push(oci_cx(cx), &repository, &tag, package).await?;
-        work.built = Some(Built { repository, artifact, metadata, dependencies });
+        work.built = Some(Built { artifact, metadata, dependencies });
         Ok(())
     }
 
     async fn collect(&self, cx: &Context, _plan: &Self::Plan, _handle: &Handle, work: Work) -> Result<Outputs, Failure> {
         cx.progress.step("collect");
-        let Some(Built { repository, artifact, metadata, dependencies }) = work.built else {
+        // The artifact is what the push read back.
+        let Some(Built { artifact, metadata, dependencies }) = work.built else {
             return Err(Failure::new(FailureKind::Internal, "nothing was pushed"));
         };
-        let found = repository.resolve(oci_cx(cx), &artifact.tag).await?;
-        if found.digest != artifact.digest {
-            let message = format!(
-                "{}:{} is {} by now, not {}; somebody else pushes to this tag",
-                artifact.repository, artifact.tag, found.digest, artifact.digest
-            );
-            return Err(Failure::new(FailureKind::Conflict, message));
-        }
         let mut chart = json!({"name": metadata.name, "version": metadata.version});
         if !metadata.app_version.is_empty() {
             chart["app_version"] = json!(metadata.app_version);

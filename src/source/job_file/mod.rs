@@ -6,6 +6,8 @@
 
 mod document;
 mod error;
+#[cfg(test)]
+mod tests;
 mod text;
 
 use std::{
