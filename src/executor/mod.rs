@@ -3,6 +3,7 @@
 mod contract;
 pub mod helm_chart_build;
 pub mod noop;
+pub mod oci_sync;
 #[cfg(test)]
 pub(crate) mod scripted;
 

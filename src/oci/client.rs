@@ -105,8 +105,14 @@ impl Repository {
     /// # Errors
     /// [`Error::NotFound`] when there is none.
     pub async fn resolve(&self, cx: Cx<'_>, reference: &str) -> Result<Descriptor, Error> {
-        let missing = || Error::NotFound { what: super::registry::name_manifest(reference), repository: self.display() };
-        self.find(cx, reference).await?.ok_or_else(missing)
+        match self {
+            Self::Registry(registry) => {
+                let missing = || Error::NotFound { what: super::registry::name_manifest(reference), repository: self.display() };
+                registry.find(cx, &reference.parse()?).await?.ok_or_else(missing)
+            }
+            // Generous with names that other tools write, which `find` is not.
+            Self::Layout(_) => Ok(self.manifest(cx, reference).await?.0),
+        }
     }
 
     /// Descriptor of the manifest under a tag or digest, if there is one.

@@ -26,8 +26,10 @@ pub mod media_type;
 pub mod pack;
 mod push;
 mod reference;
+mod referrers;
 mod registry;
 mod settings;
+pub mod transfer;
 mod transport;
 mod verify;
 
@@ -42,4 +44,5 @@ pub use push::{Blob, Content, Package, push};
 pub use reference::{NameError, Reference};
 pub use registry::Registry;
 pub use settings::{DockerConfig, HostSettings, Settings, Timeouts};
+pub use transfer::{CopyOptions, CopyReport, copy};
 pub use verify::verified;

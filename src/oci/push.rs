@@ -8,7 +8,7 @@ use std::{
 use bytes::Bytes;
 use futures_util::StreamExt as _;
 
-use super::{BlobSource, Cx, Descriptor, Error, ImageManifest, Repository, error::ContentError, media_type, reference};
+use super::{BlobSource, Cx, Descriptor, Error, ImageManifest, Repository, error::ContentError, media_type, reference, referrers};
 use crate::job::Artifact;
 
 /// Content of one blob.
@@ -137,7 +137,10 @@ pub async fn push(cx: Cx<'_>, repository: &Repository, tag: &str, package: Packa
     while let Some(done) = uploads.next().await {
         done?;
     }
-    repository.put_manifest(cx, tag, &manifest, bytes).await?;
+    let listed = repository.put_manifest(cx, tag, &manifest, bytes).await?;
+    if let (false, Some(subject)) = (listed, &package.subject) {
+        referrers::register(cx, repository, &subject.digest, std::slice::from_ref(&manifest)).await?;
+    }
     let found = repository.resolve(cx, tag).await?;
     if found.digest != manifest.digest {
         let what = format!("tag '{tag}' of {}, read back,", repository.display());

@@ -5,6 +5,7 @@
 //! | [`tools`] | real tools from `$BUILD_RUNNER_TOOLS/bin` (see `scripts/tools`), then from `PATH` |
 //! | [`runner`] | the built binary with a home, a state folder and an environment of its own; receipts; spawned runs |
 //! | [`registry`] | real registries, plain or with TLS and a password, with their access log |
+//! | [`fake_registry`] | a registry in memory that can be told to misbehave |
 //! | [`http_files`] | a static HTTP file server that counts requests |
 //! | [`git_server`] | `git http-backend` with a password, faults, and an eye on credentials |
 //! | [`proxy`] | a TCP proxy that delays, cuts and stalls |
@@ -13,6 +14,7 @@
 //! A test that needs a tool begins with `require_tools!("docker-registry", "helm");`. Where the tool is missing, the test
 //! does not run and that is recorded, so that the summary of `scripts/test` counts it; under `CI=true` it fails.
 
+pub(crate) mod fake_registry;
 pub(crate) mod git_server;
 pub(crate) mod http_files;
 pub(crate) mod not_run;

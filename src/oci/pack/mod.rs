@@ -216,19 +216,19 @@ impl<W: Write> Packer<W> {
     }
 }
 
-/// Writes an archive to a new file at `path`: `fill` appends the entries.
+/// Writes an archive to a new file at `path`: `entries` appends them.
 ///
 /// # Errors
-/// Those of `fill`; when the file exists already or cannot be written. A half-written file is removed.
+/// Those of `entries`; when the file exists already or cannot be written. A half-written file is removed.
 pub fn to_file<E: From<PackError>>(
     path: &Path,
     cancel: &Cancel,
-    fill: impl FnOnce(&mut Packer<io::BufWriter<fs_err::File>>) -> Result<(), E>,
+    entries: impl FnOnce(&mut Packer<io::BufWriter<fs_err::File>>) -> Result<(), E>,
 ) -> Result<Packed, E> {
     let file = fs_err::OpenOptions::new().write(true).create_new(true).open(path).map_err(PackError::Io)?;
     let write = || {
         let mut packer = Packer::new(io::BufWriter::with_capacity(CHUNK, file), cancel.clone());
-        fill(&mut packer)?;
+        entries(&mut packer)?;
         Ok(packer.finish()?.0)
     };
     write().inspect_err(|_| {

@@ -11,7 +11,7 @@ mod manifests;
 mod upload;
 
 use std::sync::{
-    Arc,
+    Arc, OnceLock,
     atomic::{AtomicBool, Ordering},
 };
 
@@ -44,6 +44,8 @@ struct Inner {
     home: OnceCell<Home>,
     /// Whether it will be written to: then the first token is asked for with that right.
     writes: AtomicBool,
+    /// Whether it names the digest of what it stored (`Docker-Content-Digest`); not set before the first upload.
+    confirms: OnceLock<bool>,
 }
 
 impl std::fmt::Debug for Registry {
@@ -68,6 +70,7 @@ impl Registry {
             credentials,
             home: OnceCell::new(),
             writes: AtomicBool::new(false),
+            confirms: OnceLock::new(),
         }))
     }
 
@@ -87,6 +90,21 @@ impl Registry {
     #[must_use]
     pub fn same_registry(&self, other: &Self) -> bool {
         api_host(&self.0.host) == api_host(&other.0.host)
+    }
+
+    /// Most blobs in flight to it.
+    pub(in crate::oci) fn concurrency(&self) -> usize {
+        self.settings().concurrency
+    }
+
+    /// Whether it names the digest of what it stores, and so has hashed it; `None` before the first upload.
+    pub(in crate::oci) fn confirms_digests(&self) -> Option<bool> {
+        self.0.confirms.get().copied()
+    }
+
+    /// How often its host has throttled this process: what the transfer engine goes slower by.
+    pub(in crate::oci) fn refusals(&self) -> u64 {
+        self.0.transport.refusals(api_host(&self.0.host))
     }
 
     /// Says that it will be written to, so that one token does for everything. Call it before anything else.

@@ -352,6 +352,8 @@ impl Job<'_> {
             return Err(SendError::Request(error));
         }
         check_digest(&answer, &self.blob.digest, || self.registry.name_blob(self.blob)).map_err(SendError::Request)?;
+        // The first answer decides; a registry does not change its habits between two blobs.
+        let _ = self.registry.0.confirms.set(answer.header("docker-content-digest").is_some());
         answer.finish().await;
         Ok(())
     }

@@ -3,7 +3,10 @@
 //! A registry that throttles one request throttles all of them: whoever hears of it first closes the gate for everybody.
 
 use std::{
-    sync::{Mutex, PoisonError},
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
@@ -21,6 +24,7 @@ const MAX_PAUSE: Duration = Duration::from_mins(2);
 #[derive(Debug, Default)]
 pub(super) struct Gate {
     closed_until: Mutex<Option<Instant>>,
+    refusals: AtomicU64,
 }
 
 impl Gate {
@@ -37,9 +41,17 @@ impl Gate {
 
     /// Closes the gate because the host answered 429 or 503.
     pub(super) fn close(&self, retry_after: Option<Duration>) {
+        self.refusals.fetch_add(1, Ordering::Relaxed);
         let until = Instant::now() + retry_after.unwrap_or(DEFAULT_PAUSE).min(MAX_PAUSE);
         let mut closed = self.closed_until.lock().unwrap_or_else(PoisonError::into_inner);
         *closed = Some(closed.map_or(until, |before| before.max(until)));
+    }
+}
+
+impl Gate {
+    /// How often it was closed.
+    pub(super) fn refusals(&self) -> u64 {
+        self.refusals.load(Ordering::Relaxed)
     }
 }
 

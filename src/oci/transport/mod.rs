@@ -185,6 +185,11 @@ impl Transport {
         Ok(client)
     }
 
+    /// How often a host (`HOST` or `HOST:PORT`) has throttled this process.
+    pub(super) fn refusals(&self, host: &str) -> u64 {
+        lock(&self.gates).get(host).map_or(0, |gate| gate.refusals())
+    }
+
     fn gate(&self, url: &Url) -> Arc<Gate> {
         let mut gates = lock(&self.gates);
         Arc::clone(gates.entry(url.authority().to_owned()).or_default())

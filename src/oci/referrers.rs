@@ -1,0 +1,106 @@
+//! What is about a manifest: signatures, SBOMs, attestations.
+//!
+//! Three ways lead there: the referrers API (distribution-spec 1.1, "Listing Referrers"), the tag schema that stands in for it on
+//! registries without (`sha256-<hex>`, an index kept by clients), and cosign's older tags (`sha256-<hex>.sig`, `.att`, `.sbom`).
+//! Reading tries them in that order; writing keeps the tag schema up to date where a registry does not do it by itself.
+//!
+//! Called by `transfer`, by `push` for artifacts with a subject, and by layouts.
+
+use std::collections::BTreeMap;
+
+use super::{Cx, Descriptor, Error, Index, Manifest, Repository, media_type};
+use crate::digest::Digest;
+
+/// Endings of cosign's digest tags (cosign `pkg/oci/remote/remote.go`).
+pub(super) const DIGEST_TAGS: [&str; 3] = ["sig", "att", "sbom"];
+/// How often a lost update of the tag schema is done again.
+const UPDATES: usize = 5;
+
+/// Tag under which clients keep the referrers of `subject` (distribution-spec 1.1, "Referrers Tag Schema").
+pub(super) fn fallback_tag(subject: &Digest) -> String {
+    format!("{}-{}", subject.algorithm().as_str(), &subject.hex()[..subject.hex().len().min(64)])
+}
+
+/// The descriptor of a referrer as lists of referrers show it: with artifact type and annotations.
+pub(super) fn describe(descriptor: Descriptor, manifest: &Manifest) -> Descriptor {
+    Descriptor {
+        artifact_type: manifest.artifact_type().map(str::to_owned),
+        annotations: manifest.annotations().cloned().unwrap_or_default(),
+        ..descriptor
+    }
+}
+
+/// The index of the tag schema with `referrers` added; `None` when all are listed already.
+pub(super) fn extended(current: Manifest, referrers: &[Descriptor]) -> Option<Index> {
+    let mut index = match current {
+        Manifest::Index(index) => index,
+        Manifest::Image(_) | Manifest::Artifact(_) | Manifest::Unknown => Index {
+            schema_version: 2,
+            media_type: media_type::OCI_INDEX.to_owned(),
+            artifact_type: None,
+            manifests: Vec::new(),
+            subject: None,
+            annotations: BTreeMap::new(),
+        },
+    };
+    let before = index.manifests.len();
+    for referrer in referrers {
+        if index.manifests.iter().all(|entry| entry.digest != referrer.digest) {
+            index.manifests.push(referrer.clone());
+        }
+    }
+    (index.manifests.len() > before).then_some(index)
+}
+
+/// What the tag schema of `subject` names: an index, or nothing understandable.
+pub(super) async fn read_tag(cx: Cx<'_>, repository: &Repository, subject: &Digest) -> Result<Manifest, Error> {
+    match repository.manifest(cx, &fallback_tag(subject)).await {
+        // Anything else under that tag is somebody's own image, not a list of referrers.
+        Ok((descriptor, bytes)) if media_type::is_index(&descriptor.media_type) => Ok(Manifest::parse(&descriptor.media_type, &bytes)?),
+        Ok(_) => Ok(Manifest::Unknown),
+        Err(error) if error.is_not_found() => Ok(Manifest::Unknown),
+        Err(error) => Err(error),
+    }
+}
+
+/// Lists `referrers` under the tag schema of `subject`, for registries that did not answer `OCI-Subject` when it was pushed.
+///
+/// Two clients that do so at the same time overwrite each other's list, so what the tag names is read again afterwards.
+///
+/// # Errors
+/// When the list cannot be read or written, or somebody keeps overwriting it.
+pub(super) async fn register(cx: Cx<'_>, repository: &Repository, subject: &Digest, referrers: &[Descriptor]) -> Result<(), Error> {
+    let tag = fallback_tag(subject);
+    for _ in 0..UPDATES {
+        let Some(index) = extended(read_tag(cx, repository, subject).await?, referrers) else { return Ok(()) };
+        let bytes = index.to_bytes()?;
+        let descriptor = Descriptor::of(media_type::OCI_INDEX, &bytes);
+        repository.put_manifest(cx, &tag, &descriptor, bytes).await?;
+        if repository.find(cx, &tag).await?.is_none_or(|now| now.digest == descriptor.digest) {
+            return Ok(());
+        }
+    }
+    cx.log.warn(format_args!("{}: others keep changing tag '{tag}'; referrers may be missing from it", repository.display()));
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_tag_schema_is_the_specification_s() {
+        let digest = Digest::of(b"");
+        assert_eq!(fallback_tag(&digest), format!("sha256-{}", digest.hex()));
+        let long: Digest = format!("sha512:{}", "a".repeat(128)).parse().unwrap();
+        assert_eq!(fallback_tag(&long), format!("sha512-{}", "a".repeat(64)));
+    }
+
+    #[test]
+    fn a_referrer_is_listed_once() {
+        let referrer = Descriptor::of(media_type::OCI_MANIFEST, b"1");
+        let index = extended(Manifest::Unknown, std::slice::from_ref(&referrer)).unwrap();
+        assert_eq!(index.manifests, std::slice::from_ref(&referrer));
+        assert_eq!(extended(Manifest::Index(index), &[referrer]), None);
+    }
+}

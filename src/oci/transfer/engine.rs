@@ -1,0 +1,372 @@
+//! The order of things in one copy.
+
+use std::{
+    collections::{BTreeMap, HashSet},
+    sync::{Arc, OnceLock},
+};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures_util::{FutureExt as _, StreamExt as _, TryStreamExt as _};
+
+use super::{
+    CopyOptions, CopyReport, Tally, Verify,
+    attached::{self, Attached},
+    graph::{Graph, Node},
+    platform::{self, Selected},
+    pool, side_by_side,
+};
+use crate::{
+    digest::Digest,
+    job::{Artifact, Platform},
+    logs::{JobLog, Meter, Progress},
+    oci::{BlobSource, ByteStream, Cx, Descriptor, Error, Manifest, Repository, Stored, error::ContentError, media_type, verified},
+    shutdown::Cancel,
+};
+
+/// Manifests pushed at the same time.
+const PUSHES: usize = 8;
+/// Blobs in flight where no setting says otherwise (layouts).
+const CEILING: usize = 8;
+
+/// One copy under way.
+pub(super) struct Engine {
+    pub(super) source: Repository,
+    pub(super) destination: Repository,
+    pub(super) options: CopyOptions,
+    cancel: Cancel,
+    log: JobLog,
+    progress: Progress,
+}
+
+/// What the tasks that move blobs need; they outlive the borrow of the call.
+pub(super) struct Job {
+    source: Repository,
+    destination: Repository,
+    verify: Verify,
+    cancel: Cancel,
+    log: JobLog,
+    progress: Progress,
+    /// Digest of the root's image configuration, which is read for its platform in passing.
+    config: Option<Digest>,
+    platform: OnceLock<Platform>,
+}
+
+/// Everything that has to be pushed before a root may be.
+#[derive(Default)]
+struct Work<'a> {
+    blobs: BTreeMap<Digest, Descriptor>,
+    /// By level: highest first.
+    manifests: BTreeMap<std::cmp::Reverse<usize>, Vec<&'a Node>>,
+}
+
+/// A blob of the source repository.
+struct SourceBlob<'a> {
+    job: &'a Job,
+    blob: &'a Descriptor,
+    meter: Arc<Meter>,
+}
+
+impl Engine {
+    pub(super) fn new(cx: Cx<'_>, source: &Repository, destination: &Repository, options: &CopyOptions) -> Self {
+        Self {
+            source: source.clone(),
+            destination: destination.clone(),
+            options: options.clone(),
+            cancel: cx.cancel.clone(),
+            log: cx.log.clone(),
+            progress: cx.progress.clone(),
+        }
+    }
+
+    pub(super) fn cx(&self) -> Cx<'_> {
+        Cx { cancel: &self.cancel, log: &self.log, progress: &self.progress }
+    }
+
+    /// Most blobs in flight.
+    pub(super) fn ceiling(&self) -> usize {
+        match &self.destination {
+            Repository::Registry(registry) => registry.concurrency(),
+            Repository::Layout(_) => CEILING,
+        }
+    }
+
+    /// How often either side has throttled this process so far.
+    pub(super) fn refusals(&self) -> u64 {
+        [&self.source, &self.destination].into_iter().fold(0, |sum, side| match side {
+            Repository::Registry(registry) => sum + registry.refusals(),
+            Repository::Layout(_) => sum,
+        })
+    }
+
+    pub(super) async fn run(&self, reference: &str, tag: &str) -> Result<CopyReport, Error> {
+        let cx = self.cx();
+        self.destination.will_write();
+        let ((descriptor, bytes), current) = futures_util::try_join!(self.source.manifest(cx, reference), self.destination.find(cx, tag))?;
+        let Selected { root, only } = platform::select(self, Node::new(descriptor, bytes, 0)?, reference).await?;
+        let digest = root.descriptor.digest.clone();
+        let unchanged = current.is_some_and(|current| current.digest == digest) && !self.options.deep;
+        let known = async {
+            // The same content under another tag is there with all it refers to.
+            Ok(unchanged || (!self.options.deep && self.destination.find(cx, digest.as_str()).await?.is_some()))
+        };
+        let (graph, known) = futures_util::try_join!(Graph::load(self, root, only.as_ref()), known)?;
+        let job = Arc::new(self.job(&graph));
+
+        let upload = async {
+            if known {
+                return self.read_config(&job, &graph).await.map(|()| Tally::default());
+            }
+            let mut work = Work::default();
+            work.add(self, &graph)?;
+            self.push(&job, work).await
+        };
+        let discover = async {
+            if !self.options.referrers {
+                return Ok(Vec::new());
+            }
+            // A tag that has not moved is asked about for new signatures of the root alone.
+            let subjects = if unchanged { vec![digest.clone()] } else { graph.digests().cloned().collect() };
+            attached::discover(self, subjects).await
+        };
+        let (mut blobs, attached) = futures_util::try_join!(upload, discover)?;
+        let root = graph.root();
+        let missing = self.missing(&attached).await?;
+        if missing.contains(&true) {
+            if !known {
+                // Under its digest, so that what is about it never is about nothing; the tag still waits.
+                self.put(digest.as_str(), root).await?;
+            }
+            let lacking = attached.iter().zip(&missing).filter(|(_, missing)| **missing).map(|(one, _)| one).collect();
+            blobs += self.attach(&job, lacking).await?;
+        }
+        if !unchanged {
+            self.put(tag, root).await?;
+            self.read_back(tag, &digest).await?;
+        }
+        Ok(CopyReport {
+            artifact: Artifact {
+                repository: self.destination.display(),
+                tag: tag.to_owned(),
+                digest,
+                media_type: root.descriptor.media_type.clone(),
+                size: graph.size()?,
+                platform: job.platform.get().cloned(),
+            },
+            root: root.descriptor.clone(),
+            annotations: root.manifest.annotations().cloned().unwrap_or_default(),
+            no_op: unchanged && !missing.contains(&true),
+            blobs,
+            referrers: attached.iter().zip(missing).map(|(one, missing)| one.report(!missing)).collect(),
+        })
+    }
+
+    fn job(&self, graph: &Graph) -> Job {
+        let config = match &graph.root().manifest {
+            Manifest::Image(image) if is_image_config(&image.config) => Some(image.config.digest.clone()),
+            _ => None,
+        };
+        Job {
+            source: self.source.clone(),
+            destination: self.destination.clone(),
+            verify: self.options.verify,
+            cancel: self.cancel.clone(),
+            log: self.log.clone(),
+            progress: self.progress.clone(),
+            config,
+            platform: OnceLock::new(),
+        }
+    }
+
+    /// Learns the platform of an image that is not sent.
+    async fn read_config(&self, job: &Job, graph: &Graph) -> Result<(), Error> {
+        if let (Some(_), Manifest::Image(image)) = (&job.config, &graph.root().manifest) {
+            job.note_platform(&self.source.blob(self.cx(), &image.config, platform::MAX_CONFIG).await?);
+        }
+        Ok(())
+    }
+
+    /// A manifest below the root.
+    pub(super) async fn fetch_child(&self, entry: &Descriptor, level: usize) -> Result<Node, Error> {
+        let (mut descriptor, bytes) = self.source.manifest(self.cx(), entry.digest.as_str()).await?;
+        if descriptor.size != entry.size {
+            let what = format!("manifest {} of {}", entry.digest, self.source.display());
+            return Err(ContentError::Size { what, expected: entry.size, actual: descriptor.size }.into());
+        }
+        // The index is what consumers go by; a registry's Content-Type is not.
+        descriptor.media_type.clone_from(&entry.media_type);
+        Node::new(descriptor, bytes, level)
+    }
+
+    pub(super) fn no_platform(&self, wanted: &Platform, reference: &str, has: &[Platform]) -> Error {
+        let has: Vec<_> = has.iter().map(ToString::to_string).collect();
+        let has = if has.is_empty() { "none".to_owned() } else { has.join(", ") };
+        Error::NotFound { what: format!("platform {wanted} of '{reference}' (it has {has})"), repository: self.source.display() }
+    }
+
+    /// Pushes blobs, then manifests from the leaves up. Returns how the blobs got there.
+    async fn push(&self, job: &Arc<Job>, work: Work<'_>) -> Result<Tally, Error> {
+        let tally = pool::send(self, job, work.blobs.into_values().collect()).await?;
+        for nodes in work.manifests.into_values() {
+            let pushes = nodes.iter().map(|node| self.put(node.descriptor.digest.as_str(), node).boxed()).collect();
+            side_by_side(PUSHES, pushes).await?;
+        }
+        Ok(tally)
+    }
+
+    async fn put(&self, reference: &str, node: &Node) -> Result<bool, Error> {
+        self.destination.put_manifest(self.cx(), reference, &node.descriptor, node.bytes.clone()).await
+    }
+
+    /// What the tag really names now.
+    async fn read_back(&self, tag: &str, digest: &Digest) -> Result<(), Error> {
+        match self.destination.find(self.cx(), tag).await? {
+            Some(now) if now.digest != *digest => {
+                let what = format!("tag '{tag}' of {}, read back after pushing,", self.destination.display());
+                Err(ContentError::Digest { what, expected: digest.clone(), actual: now.digest }.into())
+            }
+            Some(_) => Ok(()),
+            None => {
+                // NVIDIA/k8s-test-infra#390: some registries take a while to show what they accepted.
+                self.log.warn(format_args!("{} took tag '{tag}' and does not show it yet", self.destination.display()));
+                Ok(())
+            }
+        }
+    }
+
+    /// For each, whether the destination lacks it.
+    async fn missing(&self, attached: &[Attached]) -> Result<Vec<bool>, Error> {
+        side_by_side(PUSHES, attached.iter().map(|one| self.lacks(one).boxed()).collect()).await
+    }
+
+    async fn lacks(&self, one: &Attached) -> Result<bool, Error> {
+        let root = &one.graph.root().descriptor;
+        let found = self.destination.find(self.cx(), one.name()).await?;
+        Ok(self.options.deep || found.is_none_or(|found| found.digest != root.digest))
+    }
+
+    /// Pushes artifacts about others and has them listed where the registry does not do so itself.
+    async fn attach(&self, job: &Arc<Job>, attached: Vec<&Attached>) -> Result<Tally, Error> {
+        let mut work = Work::default();
+        for one in &attached {
+            work.add(self, &one.graph)?;
+        }
+        let tally = self.push(job, work).await?;
+        let pushes = attached.iter().map(|one| self.put(one.name(), one.graph.root()).boxed()).collect();
+        let listed = side_by_side(PUSHES, pushes).await?;
+        let unlisted: Vec<_> =
+            attached.into_iter().zip(listed).filter(|(one, listed)| !listed && one.tag.is_none()).map(|(one, _)| one).collect();
+        attached::register(self, &unlisted).await?;
+        Ok(tally)
+    }
+}
+
+fn is_image_config(config: &Descriptor) -> bool {
+    matches!(config.media_type.as_str(), media_type::OCI_CONFIG | "application/vnd.docker.container.image.v1+json")
+        && config.size <= platform::MAX_CONFIG
+}
+
+impl std::ops::AddAssign for Tally {
+    fn add_assign(&mut self, other: Self) {
+        self.uploaded += other.uploaded;
+        self.mounted += other.mounted;
+        self.present += other.present;
+        self.bytes += other.bytes;
+    }
+}
+
+impl<'a> Work<'a> {
+    /// Adds all of `graph` but its root.
+    fn add(&mut self, engine: &Engine, graph: &'a Graph) -> Result<(), Error> {
+        let wanted = |blob: &Descriptor| engine.options.foreign_layers || !blob.is_foreign();
+        self.blobs.extend(graph.blobs()?.into_iter().filter(|(_, blob)| wanted(blob)));
+        let mut known: HashSet<&Digest> = self.manifests.values().flatten().map(|node| &node.descriptor.digest).collect();
+        for node in &graph.nodes[1..] {
+            if known.insert(&node.descriptor.digest) {
+                self.manifests.entry(std::cmp::Reverse(node.level)).or_default().push(node);
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Job {
+    fn cx(&self) -> Cx<'_> {
+        Cx { cancel: &self.cancel, log: &self.log, progress: &self.progress }
+    }
+
+    fn note_platform(&self, config: &[u8]) {
+        if let Some(platform) = platform::of_config(config) {
+            // Only ever set to the same value.
+            let _ = self.platform.set(platform);
+        }
+    }
+
+    /// Whether bytes are hashed on their way.
+    fn hashes(&self) -> bool {
+        match (&self.destination, &self.source, self.verify) {
+            // It hashes what it writes.
+            (Repository::Layout(_), ..) => false,
+            // What lies on a disk can rot.
+            (Repository::Registry(_), _, Verify::Always) | (Repository::Registry(_), Repository::Layout(_), _) => true,
+            (Repository::Registry(registry), Repository::Registry(_), Verify::Destination) => registry.confirms_digests() != Some(true),
+        }
+    }
+
+    /// Moves one blob.
+    pub(super) async fn send(&self, blob: &Descriptor) -> Result<Stored, Error> {
+        let cx = self.cx();
+        if self.config.as_ref() == Some(&blob.digest) {
+            let config = self.source.blob(cx, blob, platform::MAX_CONFIG).await?;
+            self.note_platform(&config);
+            return self.destination.put_blob(cx, blob, &config, Some(&self.source)).await;
+        }
+        if let Some(content) = blob.inline() {
+            return self.destination.put_blob(cx, blob, &content, Some(&self.source)).await;
+        }
+        let meter = Arc::new(self.progress.meter(short(&blob.digest), blob.size));
+        let source = SourceBlob { job: self, blob, meter };
+        match self.destination.put_blob(cx, blob, &source, Some(&self.source)).await {
+            // Damage on the way heals; damage in the source comes again.
+            Err(Error::Content(error @ ContentError::Digest { .. })) => {
+                self.log.warn(format_args!("{error}; fetching it once more"));
+                self.destination.put_blob(cx, blob, &source, Some(&self.source)).await
+            }
+            result => result,
+        }
+    }
+}
+
+/// A digest as people tell them apart.
+fn short(digest: &Digest) -> String {
+    digest.hex().chars().take(12).collect()
+}
+
+#[async_trait]
+impl BlobSource for SourceBlob<'_> {
+    async fn open(&self, cx: Cx<'_>, offset: u64) -> Result<ByteStream, Error> {
+        let hash = self.job.hashes();
+        self.meter.reset(offset);
+        let meter = Arc::clone(&self.meter);
+        let stream = if hash {
+            let whole = self.job.source.open_blob(cx, self.blob, 0).await?;
+            skip(verified(whole, self.blob, self.job.source.display()), offset)
+        } else {
+            self.job.source.open_blob(cx, self.blob, offset).await?
+        };
+        Ok(stream.inspect_ok(move |piece: &Bytes| meter.add(piece.len() as u64)).boxed())
+    }
+}
+
+/// The stream without its first `count` bytes, which were needed for its digest alone.
+fn skip(stream: ByteStream, count: u64) -> ByteStream {
+    let mut left = count;
+    stream
+        .map_ok(move |mut piece| {
+            let cut = usize::try_from(left).unwrap_or(usize::MAX).min(piece.len());
+            left -= cut as u64;
+            piece.split_off(cut)
+        })
+        .try_filter(|piece| std::future::ready(!piece.is_empty()))
+        .boxed()
+}
