@@ -5,7 +5,7 @@ use std::{panic::AssertUnwindSafe, time::Duration};
 use futures_util::FutureExt as _;
 
 use crate::{
-    executor::{Context, Executor, Readiness, helm_chart_build::HelmChartBuild, noop::Noop},
+    executor::{Context, Executor, Readiness, helm_chart_build::HelmChartBuild, noop::Noop, oci_sync::OciSync},
     job::{Failure, FailureKind, JobType, Outputs},
     plan::Plan,
     shutdown::Cancel,
@@ -33,8 +33,8 @@ impl Executors {
         match plan {
             Plan::NoopBuild(_) | Plan::NoopSync(_) | Plan::Noop(_) | Plan::HealthCheck(_) => drive(&noop, cx, &(), cleanup_deadline).await,
             Plan::HelmChartBuild(plan) => drive(&HelmChartBuild, cx, plan, cleanup_deadline).await,
-            Plan::OciSync(_)
-            | Plan::DockerBuild(_)
+            Plan::OciSync(plan) => drive(&OciSync, cx, plan, cleanup_deadline).await,
+            Plan::DockerBuild(_)
             | Plan::ContainerImageBuild(_)
             | Plan::TerraformModuleBuild(_)
             | Plan::KubernetesManifestBuild(_)
@@ -53,8 +53,8 @@ impl Executors {
             let readiness = match job_type {
                 JobType::NoopBuild | JobType::NoopSync | JobType::Noop | JobType::HealthCheck => Noop { job_type }.probe().await,
                 JobType::HelmChartBuild => HelmChartBuild.probe().await,
-                JobType::OciSync
-                | JobType::DockerBuild
+                JobType::OciSync => OciSync.probe().await,
+                JobType::DockerBuild
                 | JobType::ContainerImageBuild
                 | JobType::TerraformModuleBuild
                 | JobType::KubernetesManifestBuild

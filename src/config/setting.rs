@@ -56,7 +56,6 @@ pub const SETTINGS: &[Setting] = &[
     Setting::new("plain_http_hosts", "HOST,…", "", "Registry hosts that are spoken to over plain HTTP").list(),
     Setting::new("docker_config", "FILE", "", "Docker or podman credentials file [default: the usual places; 'none' for none]"),
     Setting::new("transfer_concurrency", "COUNT", "32", "Most blobs in flight to one registry host"),
-    Setting::new("transfer_verify", "POLICY", "auto", "Hash copied blobs: auto (where nobody else does) or always"),
     Setting::new("git_ssh_key", "FILE", "", "Private key for ssh:// repositories; without it ssh is refused"),
     Setting::new("git_ssh_known_hosts", "FILE", "", "Host keys for ssh:// repositories"),
 ];

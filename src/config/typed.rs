@@ -13,15 +13,6 @@ pub enum LogFormat {
     Json,
 }
 
-/// When copied blobs are hashed by the runner itself.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Verify {
-    /// Where nobody else does: a registry checks what is uploaded to it.
-    Auto,
-    /// Always.
-    Always,
-}
-
 /// Settings of one registry host.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct HostSettings {
@@ -48,7 +39,6 @@ pub struct Config {
     pub hosts: BTreeMap<String, HostSettings>,
     pub docker_config: Option<PathBuf>,
     pub transfer_concurrency: usize,
-    pub transfer_verify: Verify,
     pub git_ssh_key: Option<PathBuf>,
     pub git_ssh_known_hosts: Option<PathBuf>,
 }
@@ -149,9 +139,6 @@ impl Config {
             hosts: hosts(r),
             docker_config: r.optional("docker_config", path),
             transfer_concurrency: r.required("transfer_concurrency", count),
-            transfer_verify: r
-                .optional("transfer_verify", |t| one_of(t, &[("auto", Verify::Auto), ("always", Verify::Always)]))
-                .unwrap_or(Verify::Auto),
             git_ssh_key: r.optional("git_ssh_key", path),
             git_ssh_known_hosts: r.optional("git_ssh_known_hosts", path),
         }

@@ -87,7 +87,7 @@ mod tests {
         assert_eq!(shown(PublicOci, "busybox", None, None), "docker.io library/busybox Configured");
         let ecr = "012345678901.dkr.ecr.eu-west-1.amazonaws.com";
         assert_eq!(shown(Ecr, &format!("{ecr}/org/app"), None, None), format!("{ecr} org/app Cloud"));
-        assert_eq!(shown(OciLayout, "../out", None, Some(Path::new("/jobs"))), "/jobs/../out");
+        assert_eq!(shown(OciLayout, "../out", None, Some(Path::new("/jobs"))), "/out");
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //!
 //! Made from the registry object of a plan, or from `--destination`. Pure: nothing is looked up and nobody is asked.
 
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use super::{
     auth::Credentials,
@@ -93,6 +93,20 @@ pub(super) fn is_loopback(host: &str) -> bool {
     name.eq_ignore_ascii_case("localhost") || name.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
+/// The path without `.` and `..`, by its text alone: the folder may not exist yet.
+fn normal(path: &Path) -> PathBuf {
+    path.components().fold(PathBuf::new(), |mut normal, part| {
+        match part {
+            Component::CurDir => {}
+            Component::ParentDir => {
+                normal.pop();
+            }
+            other => normal.push(other),
+        }
+        normal
+    })
+}
+
 impl Location {
     /// A repository of a registry. `docker.io` gets the `library/` that its short names imply.
     ///
@@ -109,7 +123,7 @@ impl Location {
     /// A layout folder; a relative one lies in `base`.
     #[must_use]
     pub fn layout(folder: &Path, base: &Path) -> Self {
-        Self::Layout { path: base.join(folder) }
+        Self::Layout { path: normal(&base.join(folder)) }
     }
 
     /// `HOST/NAME` as people write it in references; names without a host are Docker Hub's.
