@@ -3,13 +3,18 @@
 use std::{
     collections::{BTreeMap, HashSet},
     path::PathBuf,
+    time::Duration,
 };
 
 use bytes::Bytes;
 use futures_util::StreamExt as _;
 
 use super::{BlobSource, Cx, Descriptor, Error, ImageManifest, Repository, error::ContentError, media_type, reference, referrers};
-use crate::job::Artifact;
+use crate::{
+    digest::Digest,
+    job::Artifact,
+    retry::{self, Advice, Policy},
+};
 
 /// Content of one blob.
 #[derive(Debug, Clone)]
@@ -81,6 +86,9 @@ impl Blob {
     }
 }
 
+/// How long a registry may take to know what it was told.
+const READ_BACK: Policy = Policy { tries: 4, min_delay: Duration::from_millis(300), max_delay: Duration::from_secs(3) };
+
 /// Blobs of one package that are pushed at the same time.
 const PARALLEL: usize = 8;
 
@@ -141,12 +149,26 @@ pub async fn push(cx: Cx<'_>, repository: &Repository, tag: &str, package: Packa
     if let (false, Some(subject)) = (listed, &package.subject) {
         referrers::register(cx, repository, &subject.digest, std::slice::from_ref(&manifest)).await?;
     }
-    let found = repository.resolve(cx, tag).await?;
-    if found.digest != manifest.digest {
+    Ok(artifact(&read_back(cx, repository, tag, &manifest.digest).await?))
+}
+
+/// What a tag names after it was pushed. Some registries take a moment to know (GitHub's, NVIDIA/k8s-test-infra#390).
+async fn read_back(cx: Cx<'_>, repository: &Repository, tag: &str, expected: &Digest) -> Result<Descriptor, Error> {
+    let advise = |error: &Error| match error {
+        Error::NotFound { .. } | Error::Content(ContentError::Digest { .. }) => Advice::Retry,
+        // Everything else was tried often enough.
+        _ => Advice::GiveUp,
+    };
+    let tell = |error: &Error, _| tracing::debug!(%error, "reading back what was pushed");
+    retry::retry(READ_BACK, cx.cancel, advise, tell, || async {
+        let found = repository.resolve(cx, tag).await?;
+        if found.digest == *expected {
+            return Ok(found);
+        }
         let what = format!("tag '{tag}' of {}, read back,", repository.display());
-        return Err(ContentError::Digest { what, expected: manifest.digest, actual: found.digest }.into());
-    }
-    Ok(artifact(&found))
+        Err(ContentError::Digest { what, expected: expected.clone(), actual: found.digest }.into())
+    })
+    .await
 }
 
 async fn upload(cx: Cx<'_>, repository: &Repository, blob: &Blob) -> Result<(), Error> {

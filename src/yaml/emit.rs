@@ -16,7 +16,8 @@ const WIDTH: usize = 80;
 #[must_use]
 pub fn to_string(value: &Value) -> String {
     let mut emitter = Emitter { out: String::new(), column: 0 };
-    emitter.node(value, 0, false);
+    // A scalar's further lines are indented even where it is the whole document.
+    emitter.node(value, if value.is_string() { 2 } else { 0 }, false);
     emitter.out.push('\n');
     emitter.out
 }

@@ -491,3 +491,33 @@ async fn no_tag_is_pushed_when_a_blob_cannot_be() {
     assert_eq!(failure(error).0, FailureKind::RegistryUnavailable);
     assert_eq!(open(&registry.host()).find(world.cx(), "1").await.unwrap(), None);
 }
+
+#[tokio::test]
+async fn a_registry_that_takes_a_moment_to_know_its_tag_is_given_it() {
+    let package = Package {
+        artifact_type: Some("a/b".to_owned()),
+        config: Blob::empty(),
+        layers: Vec::new(),
+        annotations: BTreeMap::new(),
+        subject: None,
+    };
+    let pushed = Arc::new(Mutex::new(String::new()));
+    let server = Script::start(move |seen, number| {
+        let mut pushed = pushed.lock().unwrap();
+        match seen.line.split(' ').next().unwrap() {
+            "POST" => reply(202, &[("location", "/upload")], ""),
+            "PUT" if seen.line.contains("manifests") => {
+                *pushed = Digest::of(&seen.body).to_string();
+                reply(201, &[], "")
+            }
+            "PUT" => reply(201, &[], ""),
+            _ if number < 3 => reply(404, &[], ""),
+            _ => reply(200, &[("docker-content-digest", &pushed), ("content-type", media_type::OCI_MANIFEST), ("content-length", "9")], ""),
+        }
+    })
+    .await;
+    let world = World::default();
+    let artifact = push(world.cx(), &open(&server.host), "1", package).await.unwrap();
+    assert_eq!(artifact.tag, "1");
+    assert_eq!(server.seen("HEAD").len(), 3);
+}

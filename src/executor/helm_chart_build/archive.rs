@@ -294,6 +294,31 @@ mod tests {
 
     proptest! {
         #[test]
+        fn damaged_archives_are_errors_or_harmless(flips in proptest::collection::vec((0_usize..4096, any::<u8>()), 1..12)) {
+            let mut tar = Vec::new();
+            for name in [&b"a/Chart.yaml"[..], b"a/templates/x.yaml", b"a/y"] {
+                raw_entry(&mut tar, name, EntryType::Regular, b"some content");
+            }
+            tar.resize(tar.len() + 1024, 0);
+            for (at, value) in flips {
+                let at = at % tar.len();
+                tar[at] = value;
+            }
+            // Half of the headers get a checksum that fits, so that damage is not always caught by it.
+            for block in tar.chunks_exact_mut(1024).step_by(2) {
+                let mut header = tar::Header::new_old();
+                header.as_mut_bytes().copy_from_slice(&block[..512]);
+                header.set_cksum();
+                block[..512].copy_from_slice(header.as_bytes());
+            }
+            if let Ok(unpacked) = unpack(gzip(&tar).as_slice(), "", &mut Budget::default()) {
+                for file in unpacked.files {
+                    prop_assert!(!file.name.starts_with('/') && !file.name.split('/').any(|part| part == ".."), "{}", file.name);
+                }
+            }
+        }
+
+        #[test]
         fn no_name_leads_out(name in "([a.]{1,3}[/\\\\]{0,2}|\\.\\./){0,5}[a.c:]{0,3}") {
             if let Ok((_, path)) = inner_path(&name) {
                 prop_assert!(!path.is_empty() && !path.starts_with('/'));

@@ -74,7 +74,7 @@ impl Index {
         }
         let broken = |why: String| IndexError::NotAnIndex { url: url.to_owned(), why };
         let text = std::str::from_utf8(body).map_err(|_| broken("it is not UTF-8 text".to_owned()))?;
-        let limits = Limits { bytes: usize::try_from(MAX_INDEX).unwrap_or(usize::MAX), nodes: 4_000_000, depth: 64, documents: 1 };
+        let limits = Limits { bytes: usize::try_from(MAX_INDEX).unwrap_or(usize::MAX), nodes: 2_000_000, depth: 64, documents: 1 };
         let document = yaml::parse_one(text, Dialect::Go, limits).map_err(|error| broken(error.to_string()))?;
         if document.get("apiVersion").is_none_or(Node::is_null) {
             return Err(broken("apiVersion is missing".to_owned()));
