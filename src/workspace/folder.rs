@@ -184,7 +184,7 @@ impl Workspace {
     /// at most.
     ///
     /// # Errors
-    /// When something cannot be removed; [`super::sweep`] tries again at the next start.
+    /// When something cannot be removed; [`super::sweep()`] tries again at the next start.
     pub async fn remove(&self) -> Result<(), Error> {
         let held = self.held.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
         let Some(held) = held else { return Ok(()) };
