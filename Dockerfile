@@ -9,6 +9,8 @@ ARG RUNTIME_IMAGE=docker.io/library/debian:bookworm-slim
 FROM ${BUILDER_IMAGE} AS compile
 # More options for cargo, such as --offline where its registry is mounted into the build.
 ARG CARGO_FLAGS=""
+# Where cargo keeps its registry; that of the official image.
+ARG CARGO_HOME=/usr/local/cargo
 WORKDIR /src
 # rust-toolchain.toml stays outside: the compiler is the base image's.
 COPY . .

@@ -182,7 +182,7 @@ class Sample:
     def of(cls, argv, env, cwd, log):
         """Runs it under a bare interpreter: Linux counts the peak memory of the process that a child is started from as the
         child's own, so that has to be a small one (some 8 MiB, which is the least that can be seen)."""
-        argv = [shutil.which(argv[0]), *map(str, argv[1:])]
+        argv = [shutil.which(str(argv[0])), *map(str, argv[1:])]
         result, write = os.pipe()
         os.set_inheritable(write, True)
         with open(log, "wb") as out:

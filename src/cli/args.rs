@@ -46,8 +46,12 @@ pub(super) struct RunArgs {
     /// Job files, JSON or YAML; '-' reads standard input
     #[arg(long = "job-file", value_name = "FILE", num_args = 1.., action = ArgAction::Append)]
     pub job_files: Vec<PathBuf>,
-    /// Push there instead of where the plan says: oci-layout:DIR[:TAG] or REGISTRY/REPOSITORY[:TAG]
-    #[arg(long, value_name = "WHERE")]
+    /// Where to push instead of where the plan says.
+    #[arg(
+        long,
+        value_name = "WHERE",
+        help = "Push there instead of where the plan says: oci-layout:DIR[:TAG] or REGISTRY/REPOSITORY[:TAG]"
+    )]
     pub destination: Option<String>,
     #[command(flatten)]
     pub output: OutputArgs,

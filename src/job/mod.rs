@@ -1,6 +1,6 @@
 //! What a job is and how one ends: the vocabulary every other module speaks.
 //!
-//! Pure data, no IO. A [`Job`] is a typed request; an [`Execution`](ExecutionId) is one attempt at it and its id is the
+//! Pure data, no IO. A job is a typed request; an [`Execution`](ExecutionId) is one attempt at it and its id is the
 //! fencing token; an [`Outcome`] is the one true end of an execution; [`Outputs`] carry the digests of what was made.
 //!
 //! Called by everybody; imports nothing of this crate but [`crate::digest`].

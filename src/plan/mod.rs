@@ -1,6 +1,6 @@
 //! Typed plans: one per job type, decoded, checked, described.
 //!
-//! In: a [`JobType`] and the plan's tree or JSON. Out: a [`Plan`], warnings and the secrets met on the way, or every mistake that was found.
+//! In: a [`crate::job::JobType`] and the plan's tree or JSON. Out: a [`Plan`], warnings and the secrets met on the way, or every mistake that was found.
 //! Invariants: pure, no IO; never panics; a secret is never in a message or in `Debug`; what decodes has passed every check that needs
 //! nothing but the plan itself. Wire names are the hosted control plane's, some of them Go field names; each also reads in `snake_case`.
 //!

@@ -4,7 +4,10 @@ use std::{
     fs::TryLockError,
     os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _},
     path::{Path, PathBuf},
-    sync::Mutex,
+    sync::{
+        Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -85,6 +88,8 @@ pub(super) fn lock(root: &Path) -> Result<Option<fs_err::File>, Error> {
 pub struct Workspace {
     root: PathBuf,
     execution: String,
+    /// Whether any command may have run in it.
+    commanded: AtomicBool,
     /// Between SIGTERM and SIGKILL for its commands.
     kill_grace: Duration,
     /// The lock; gone once the folder is.
@@ -107,7 +112,13 @@ impl Workspace {
             let _ = stop_execution(execution.as_str());
             remove::tree(&root, REMOVAL)?;
         }
-        let workspace = Self { root, execution: execution.to_string(), kill_grace: KILL_GRACE, held: Mutex::new(Some(held)) };
+        let workspace = Self {
+            root,
+            execution: execution.to_string(),
+            commanded: AtomicBool::new(false),
+            kill_grace: KILL_GRACE,
+            held: Mutex::new(Some(held)),
+        };
         for folder in [workspace.root().to_owned(), workspace.home(), workspace.tmp()] {
             private_folder(&folder)?;
         }
@@ -171,6 +182,7 @@ impl Workspace {
     /// The environment of this execution's tools.
     #[must_use]
     pub fn environment(&self) -> Environment {
+        self.commanded.store(true, Ordering::Relaxed);
         Environment::new(&self.execution, &self.home(), &self.tmp())
     }
 
@@ -184,20 +196,24 @@ impl Workspace {
     /// at most.
     ///
     /// # Errors
-    /// When something cannot be removed; [`super::sweep`] tries again at the next start.
+    /// When something cannot be removed; [`super::sweep()`] tries again at the next start.
     pub async fn remove(&self) -> Result<(), Error> {
         let held = self.held.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
         let Some(held) = held else { return Ok(()) };
-        let (root, execution) = (self.root.clone(), self.execution.clone());
-        tokio::task::spawn_blocking(move || discard(&root, &execution, held))
+        let (root, execution) = (self.root.clone(), self.execution());
+        let execution = self.commanded.load(Ordering::Relaxed).then(|| execution.to_owned());
+        tokio::task::spawn_blocking(move || discard(&root, execution.as_deref(), held))
             .await
             .unwrap_or_else(|error| Err(std::io::Error::other(error).into()))
     }
 }
 
-/// Removes a workspace whose lock is `held`, and then the lock.
-pub(super) fn discard(root: &Path, execution: &str, held: fs_err::File) -> Result<(), Error> {
-    let _ = stop_execution(execution);
+/// Removes a workspace whose lock is `held`, and then the lock. The processes of `execution` end first, if it may have any: looking for
+/// them reads the environment of every process there is.
+pub(super) fn discard(root: &Path, execution: Option<&str>, held: fs_err::File) -> Result<(), Error> {
+    if let Some(execution) = execution {
+        let _ = stop_execution(execution);
+    }
     remove::tree(root, REMOVAL)?;
     // Removed while locked: who waits for it sees that its file is no longer the one under the name.
     let _ = std::fs::remove_file(lock_file(root));
@@ -209,7 +225,7 @@ impl Drop for Workspace {
     fn drop(&mut self) {
         let held = self.held.get_mut().unwrap_or_else(std::sync::PoisonError::into_inner).take();
         if let Some(held) = held
-            && let Err(error) = discard(&self.root, &self.execution, held)
+            && let Err(error) = discard(&self.root, Some(&self.execution), held)
         {
             tracing::warn!(workspace = %self.root.display(), %error, "workspace left behind until the next start");
         }

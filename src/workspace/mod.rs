@@ -1,7 +1,7 @@
 //! Private folders of executions: made, filled with source, removed.
 //!
 //! A [`Workspace`] is `<state>/workspaces/<execution>` (0700), held by a lock so that a later runner can tell the folder of a killed
-//! one from one in use: [`sweep`] removes the former and never touches the latter. [`admit`] refuses work that the disk has no room for.
+//! one from one in use: [`sweep()`] removes the former and never touches the latter. [`admit`] refuses work that the disk has no room for.
 //! [`git::checkout`] and [`archive::unpack`] fill a workspace from a repository, a folder or an archive.
 //!
 //! Inputs: the state folder, an execution id, a git source or an archive. Outputs: folders whose content stays inside of them.

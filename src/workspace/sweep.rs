@@ -38,7 +38,7 @@ pub fn sweep(state: &Path) -> Result<Swept, Error> {
         let root = folder.join(&name);
         match lock(&root) {
             Ok(None) => swept.in_use.push(name),
-            Ok(Some(held)) => match discard(&root, &name, held) {
+            Ok(Some(held)) => match discard(&root, Some(&name), held) {
                 Ok(()) => swept.removed.push(name),
                 Err(error) => swept.failed.push((name, error.to_string())),
             },

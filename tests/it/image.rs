@@ -103,7 +103,8 @@ impl Buildah {
         for part in ["bin", "lib"] {
             command.args(["--volume", &format!("{}/{part}:/usr/local/cargo/{part}:ro", sysroot().display())]);
         }
-        command.args(["--volume", &format!("{}:/root/.cargo/registry:ro", cargo_registry().display())]);
+        command.args(["--build-arg", "CARGO_HOME=/usr/local/cargo/home"]);
+        command.args(["--volume", &format!("{}:/usr/local/cargo/home/registry:ro", cargo_registry().display())]);
         command.args(["--volume", &format!("{}:/src/target", cache.display())]);
         finished(command.arg(CHECKOUT)).trim().to_owned()
     }

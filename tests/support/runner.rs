@@ -129,11 +129,6 @@ impl Spawned {
         self.0.signal(signal);
     }
 
-    /// Its process id.
-    pub(crate) fn pid(&self) -> i32 {
-        self.0.pid().as_raw()
-    }
-
     /// Waits for its end.
     pub(crate) fn done(self) -> Run {
         Run(self.0.wait())

@@ -151,7 +151,7 @@ async fn a_stopped_write_leaves_nothing() {
     impl crate::oci::BlobSource for Stuck {
         async fn open(&self, _: Cx<'_>, _: u64) -> Result<ByteStream, Error> {
             let cancel = self.0.clone();
-            let first = futures_util::stream::once(async { Ok(Bytes::from_static(b"hel")) });
+            let first = futures_util::stream::once(async { Ok(Bytes::from_static(b"he")) });
             Ok(first
                 .chain(futures_util::stream::once(async move {
                     cancel.cancel(crate::job::CancelCause::Requested);

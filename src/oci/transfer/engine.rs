@@ -2,25 +2,24 @@
 
 use std::{
     collections::{BTreeMap, HashSet},
-    sync::{Arc, OnceLock},
+    sync::Arc,
 };
 
-use async_trait::async_trait;
-use bytes::Bytes;
-use futures_util::{FutureExt as _, StreamExt as _, TryStreamExt as _};
+use futures_util::FutureExt as _;
 
 use super::{
-    CopyOptions, CopyReport, Tally, Verify,
+    CopyOptions, CopyReport, Tally,
     attached::{self, Attached},
     graph::{Graph, Node},
+    job::Job,
     platform::{self, Selected},
     pool, side_by_side,
 };
 use crate::{
     digest::Digest,
     job::{Artifact, Platform},
-    logs::{JobLog, Meter, Progress},
-    oci::{BlobSource, ByteStream, Cx, Descriptor, Error, Manifest, Repository, Stored, error::ContentError, media_type, verified},
+    logs::{JobLog, Progress},
+    oci::{Cx, Descriptor, Error, Manifest, Repository, error::ContentError, media_type},
     shutdown::Cancel,
 };
 
@@ -34,22 +33,9 @@ pub(super) struct Engine {
     pub(super) source: Repository,
     pub(super) destination: Repository,
     pub(super) options: CopyOptions,
-    cancel: Cancel,
-    log: JobLog,
-    progress: Progress,
-}
-
-/// What the tasks that move blobs need; they outlive the borrow of the call.
-pub(super) struct Job {
-    source: Repository,
-    destination: Repository,
-    verify: Verify,
-    cancel: Cancel,
-    log: JobLog,
-    progress: Progress,
-    /// Digest of the root's image configuration, which is read for its platform in passing.
-    config: Option<Digest>,
-    platform: OnceLock<Platform>,
+    pub(super) cancel: Cancel,
+    pub(super) log: JobLog,
+    pub(super) progress: Progress,
 }
 
 /// Everything that has to be pushed before a root may be.
@@ -58,13 +44,6 @@ struct Work<'a> {
     blobs: BTreeMap<Digest, Descriptor>,
     /// By level: highest first.
     manifests: BTreeMap<std::cmp::Reverse<usize>, Vec<&'a Node>>,
-}
-
-/// A blob of the source repository.
-struct SourceBlob<'a> {
-    job: &'a Job,
-    blob: &'a Descriptor,
-    meter: Arc<Meter>,
 }
 
 impl Engine {
@@ -106,21 +85,9 @@ impl Engine {
         let Selected { root, only } = platform::select(self, Node::new(descriptor, bytes, 0)?, reference).await?;
         let digest = root.descriptor.digest.clone();
         let unchanged = current.is_some_and(|current| current.digest == digest) && !self.options.deep;
-        let known = async {
-            // The same content under another tag is there with all it refers to.
-            Ok(unchanged || (!self.options.deep && self.destination.find(cx, digest.as_str()).await?.is_some()))
-        };
-        let (graph, known) = futures_util::try_join!(Graph::load(self, root, only.as_ref()), known)?;
+        let graph = Graph::load(self, root, only.as_ref()).await?;
         let job = Arc::new(self.job(&graph));
-
-        let upload = async {
-            if known {
-                return self.read_config(&job, &graph).await.map(|()| Tally::default());
-            }
-            let mut work = Work::default();
-            work.add(self, &graph)?;
-            self.push(&job, work).await
-        };
+        let upload = self.push_unless_known(&job, &graph, unchanged);
         let discover = async {
             if !self.options.referrers {
                 return Ok(Vec::new());
@@ -129,7 +96,7 @@ impl Engine {
             let subjects = if unchanged { vec![digest.clone()] } else { graph.digests().cloned().collect() };
             attached::discover(self, subjects).await
         };
-        let (mut blobs, attached) = futures_util::try_join!(upload, discover)?;
+        let ((known, mut blobs), attached) = futures_util::try_join!(upload, discover)?;
         let root = graph.root();
         let missing = self.missing(&attached).await?;
         if missing.contains(&true) {
@@ -166,16 +133,7 @@ impl Engine {
             Manifest::Image(image) if is_image_config(&image.config) => Some(image.config.digest.clone()),
             _ => None,
         };
-        Job {
-            source: self.source.clone(),
-            destination: self.destination.clone(),
-            verify: self.options.verify,
-            cancel: self.cancel.clone(),
-            log: self.log.clone(),
-            progress: self.progress.clone(),
-            config,
-            platform: OnceLock::new(),
-        }
+        Job::new(self, config)
     }
 
     /// Learns the platform of an image that is not sent.
@@ -202,6 +160,40 @@ impl Engine {
         let has: Vec<_> = has.iter().map(ToString::to_string).collect();
         let has = if has.is_empty() { "none".to_owned() } else { has.join(", ") };
         Error::NotFound { what: format!("platform {wanted} of '{reference}' (it has {has})"), repository: self.source.display() }
+    }
+
+    /// Pushes everything below the root, unless the destination has the root under its digest, and so all of it: then the same
+    /// content only gets another tag. Returns whether it had.
+    ///
+    /// While the destination is asked, the first blobs are asked for already; none is sent before it has answered.
+    async fn push_unless_known(&self, job: &Arc<Job>, graph: &Graph, unchanged: bool) -> Result<(bool, Tally), Error> {
+        if unchanged {
+            return self.read_config(job, graph).await.map(|()| (true, Tally::default()));
+        }
+        let ask = async {
+            let known = !self.options.deep && self.destination.find(self.cx(), graph.root().descriptor.digest.as_str()).await?.is_some();
+            if !known {
+                job.begin();
+            }
+            Ok::<_, Error>(known)
+        };
+        let push = async {
+            let mut work = Work::default();
+            work.add(self, graph)?;
+            self.push(job, work).await
+        };
+        let (mut ask, mut push) = (Box::pin(ask), Box::pin(push));
+        let known = tokio::select! {
+            biased;
+            known = &mut ask => known?,
+            // Before the destination has answered it can end by an error alone, or with nothing to push.
+            tally = &mut push => return Ok((ask.await?, tally?)),
+        };
+        if known {
+            drop(push);
+            return self.read_config(job, graph).await.map(|()| (true, Tally::default()));
+        }
+        Ok((false, push.await?))
     }
 
     /// Pushes blobs, then manifests from the leaves up. Returns how the blobs got there.
@@ -247,6 +239,8 @@ impl Engine {
 
     /// Pushes artifacts about others and has them listed where the registry does not do so itself.
     async fn attach(&self, job: &Arc<Job>, attached: Vec<&Attached>) -> Result<Tally, Error> {
+        // Also when the root was there, so that nothing has been sent before.
+        job.begin();
         let mut work = Work::default();
         for one in &attached {
             work.add(self, &one.graph)?;
@@ -288,85 +282,4 @@ impl<'a> Work<'a> {
         }
         Ok(())
     }
-}
-
-impl Job {
-    fn cx(&self) -> Cx<'_> {
-        Cx { cancel: &self.cancel, log: &self.log, progress: &self.progress }
-    }
-
-    fn note_platform(&self, config: &[u8]) {
-        if let Some(platform) = platform::of_config(config) {
-            // Only ever set to the same value.
-            let _ = self.platform.set(platform);
-        }
-    }
-
-    /// Whether bytes are hashed on their way.
-    fn hashes(&self) -> bool {
-        match (&self.destination, &self.source, self.verify) {
-            // It hashes what it writes.
-            (Repository::Layout(_), ..) => false,
-            // What lies on a disk can rot.
-            (Repository::Registry(_), _, Verify::Always) | (Repository::Registry(_), Repository::Layout(_), _) => true,
-            (Repository::Registry(registry), Repository::Registry(_), Verify::Destination) => registry.confirms_digests() != Some(true),
-        }
-    }
-
-    /// Moves one blob.
-    pub(super) async fn send(&self, blob: &Descriptor) -> Result<Stored, Error> {
-        let cx = self.cx();
-        if self.config.as_ref() == Some(&blob.digest) {
-            let config = self.source.blob(cx, blob, platform::MAX_CONFIG).await?;
-            self.note_platform(&config);
-            return self.destination.put_blob(cx, blob, &config, Some(&self.source)).await;
-        }
-        if let Some(content) = blob.inline() {
-            return self.destination.put_blob(cx, blob, &content, Some(&self.source)).await;
-        }
-        let meter = Arc::new(self.progress.meter(short(&blob.digest), blob.size));
-        let source = SourceBlob { job: self, blob, meter };
-        match self.destination.put_blob(cx, blob, &source, Some(&self.source)).await {
-            // Damage on the way heals; damage in the source comes again.
-            Err(Error::Content(error @ ContentError::Digest { .. })) => {
-                self.log.warn(format_args!("{error}; fetching it once more"));
-                self.destination.put_blob(cx, blob, &source, Some(&self.source)).await
-            }
-            result => result,
-        }
-    }
-}
-
-/// A digest as people tell them apart.
-fn short(digest: &Digest) -> String {
-    digest.hex().chars().take(12).collect()
-}
-
-#[async_trait]
-impl BlobSource for SourceBlob<'_> {
-    async fn open(&self, cx: Cx<'_>, offset: u64) -> Result<ByteStream, Error> {
-        let hash = self.job.hashes();
-        self.meter.reset(offset);
-        let meter = Arc::clone(&self.meter);
-        let stream = if hash {
-            let whole = self.job.source.open_blob(cx, self.blob, 0).await?;
-            skip(verified(whole, self.blob, self.job.source.display()), offset)
-        } else {
-            self.job.source.open_blob(cx, self.blob, offset).await?
-        };
-        Ok(stream.inspect_ok(move |piece: &Bytes| meter.add(piece.len() as u64)).boxed())
-    }
-}
-
-/// The stream without its first `count` bytes, which were needed for its digest alone.
-fn skip(stream: ByteStream, count: u64) -> ByteStream {
-    let mut left = count;
-    stream
-        .map_ok(move |mut piece| {
-            let cut = usize::try_from(left).unwrap_or(usize::MAX).min(piece.len());
-            left -= cut as u64;
-            piece.split_off(cut)
-        })
-        .try_filter(|piece| std::future::ready(!piece.is_empty()))
-        .boxed()
 }

@@ -19,6 +19,7 @@
 mod attached;
 mod engine;
 mod graph;
+mod job;
 mod platform;
 mod pool;
 

@@ -8,14 +8,11 @@ use std::{collections::VecDeque, sync::Arc};
 
 use tokio::task::JoinSet;
 
-use super::{
-    Tally,
-    engine::{Engine, Job},
-};
+use super::{Tally, engine::Engine, job::Job};
 use crate::oci::{Descriptor, Error, Stored};
 
 /// Transfers begun before anything is known about the registry.
-const START: usize = 16;
+const START: usize = 24;
 /// Blobs below this size cost round trips rather than bandwidth.
 pub(super) const SMALL: u64 = 4 << 20;
 /// Most blobs of at least [`SMALL`] bytes in flight: enough to fill a link, few enough to keep buffers small.
@@ -29,21 +26,15 @@ struct Room {
     small: usize,
     large: usize,
     refusals: u64,
-    /// Large blobs wait for the first small one, which tells whether the registry checks what it is sent: hashing costs more than the
-    /// round trips that are lost.
-    learning: bool,
 }
 
 impl Room {
     fn new(ceiling: usize, refusals: u64) -> Self {
         let ceiling = ceiling.max(1);
-        Self { limit: START.min(ceiling), ceiling, small: 0, large: 0, refusals, learning: true }
+        Self { limit: START.min(ceiling), ceiling, small: 0, large: 0, refusals }
     }
 
     fn take(&mut self, large: bool) -> bool {
-        if large && self.learning && self.small > 0 {
-            return false;
-        }
         let free = self.small + self.large < self.limit && !(large && self.large >= LARGE_AT_ONCE);
         if free {
             *if large { &mut self.large } else { &mut self.small } += 1;
@@ -54,7 +45,6 @@ impl Room {
     /// One transfer ended; `refusals` is how often the registry has throttled anybody so far.
     fn give_back(&mut self, large: bool, refusals: u64) {
         *if large { &mut self.large } else { &mut self.small } -= 1;
-        self.learning = false;
         if refusals > self.refusals {
             self.refusals = refusals;
             self.limit = (self.limit / 2).max(1);
@@ -71,6 +61,7 @@ pub(super) async fn send(engine: &Engine, job: &Arc<Job>, blobs: Vec<Descriptor>
         blobs.sort_by(|a, b| (a.size, &a.digest).cmp(&(b.size, &b.digest)));
         blobs.into()
     };
+    job.expect_small(waiting.front().is_some_and(|first| first.size < SMALL));
     let mut room = Room::new(engine.ceiling(), engine.refusals());
     let mut running = JoinSet::new();
     let mut tally = Tally::default();
@@ -109,8 +100,8 @@ mod tests {
     #[test]
     fn room_grows_by_one_and_is_halved() {
         let mut room = Room::new(32, 0);
-        assert_eq!((0..40).filter(|_| room.take(false)).count(), 16);
-        for _ in 0..16 {
+        assert_eq!((0..40).filter(|_| room.take(false)).count(), START);
+        for _ in 0..START {
             room.give_back(false, 0);
         }
         assert_eq!(room.limit, 32);
@@ -122,15 +113,6 @@ mod tests {
         assert_eq!(room.limit, 17, "one refusal is one refusal");
         assert_eq!((0..40).filter(|_| room.take(true)).count(), LARGE_AT_ONCE);
         assert!(room.take(false));
-    }
-
-    #[test]
-    fn large_blobs_wait_for_the_first_small_one() {
-        let mut room = Room::new(32, 0);
-        assert!(room.take(false) && room.take(false) && !room.take(true));
-        room.give_back(false, 0);
-        assert!(room.take(true), "one small blob has told");
-        assert!(Room::new(32, 0).take(true), "nobody to wait for");
     }
 
     #[test]

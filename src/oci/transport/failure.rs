@@ -114,6 +114,7 @@ fn shorten(text: &str) -> String {
     let mut line: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(MAX_DETAIL + 1).collect();
     if line.chars().count() > MAX_DETAIL {
         line.pop();
+        line.pop();
         line.push('…');
     }
     line
