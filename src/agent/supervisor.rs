@@ -19,7 +19,7 @@ use crate::{
     oci,
     plan::Plan,
     shutdown::Cancel,
-    workspace::{Minimum, Workspace, admit},
+    workspace::{Minimum, Workspace, admit, git},
 };
 
 /// How long cleanup may take before it is given up, counted and logged.
@@ -56,6 +56,8 @@ pub struct Options {
     pub execution_timeout: Option<Duration>,
     /// Time a job's processes have between SIGTERM and SIGKILL.
     pub kill_grace: Duration,
+    /// How git repositories are reached.
+    pub git: Arc<git::Options>,
     /// What has to be free before a job is started.
     pub disk: Minimum,
 }
@@ -121,6 +123,7 @@ impl Supervisor {
             progress: progress.clone(),
             workspace: Arc::clone(&workspace),
             oci: Arc::clone(&self.oci),
+            git: Arc::clone(&self.options.git),
             local_base: job.local_base.clone(),
         };
         let timeout = job.timeout.or(self.options.execution_timeout).unwrap_or_else(|| job.job_type.default_timeout());

@@ -35,6 +35,7 @@ fn supervisor(state: &std::path::Path, scripted: Scripted, disk: Minimum) -> Sup
         log_policy: LogPolicy::default(),
         execution_timeout: None,
         kill_grace: Duration::ZERO,
+        git: Arc::default(),
         disk,
     };
     Supervisor::new(Executors { scripted: Some(scripted) }, Arc::new(client), options)

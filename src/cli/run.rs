@@ -17,7 +17,7 @@ use crate::{
     process,
     shutdown::{Cancel, Signals},
     source::job_file::{self, JobFile},
-    workspace,
+    workspace::{self, git},
 };
 
 /// Runs the jobs of the given files.
@@ -171,9 +171,16 @@ fn supervisor(config: &Config, environment: &BTreeMap<String, String>) -> Result
         log_policy: LogPolicy { head: config.job_log_head, tail: config.job_log_tail, ..LogPolicy::default() },
         execution_timeout: config.execution_timeout,
         kill_grace: config.kill_grace,
+        git: Arc::new(git_options(config)),
         disk: workspace::Minimum { bytes: config.min_free_disk, inodes: config.min_free_inodes },
     };
     Ok(Supervisor::new(Executors::default(), Arc::new(client), options))
+}
+
+fn git_options(config: &Config) -> git::Options {
+    let ssh =
+        config.git_ssh_key.clone().map(|key| git::Ssh { key: Some(key), known_hosts: config.git_ssh_known_hosts.clone(), agent: None });
+    git::Options { ssh, ca_file: config.ca_file.clone(), ..git::Options::default() }
 }
 
 fn oci_settings(config: &Config, environment: &BTreeMap<String, String>) -> oci::Settings {

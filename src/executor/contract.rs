@@ -10,7 +10,7 @@ use crate::{
     logs::{JobLog, Progress},
     oci,
     shutdown::Cancel,
-    workspace::Workspace,
+    workspace::{Workspace, git},
 };
 
 /// Whether an executor can be used on this machine.
@@ -44,6 +44,8 @@ pub struct Context {
     pub workspace: Arc<Workspace>,
     /// Registries and layouts.
     pub oci: Arc<oci::Client>,
+    /// How git repositories are reached: keys, authorities, patience.
+    pub git: Arc<git::Options>,
     /// Folder that relative paths of a local job file are relative to; `None` for a job of a control plane, whose plans may
     /// name no local paths.
     pub local_base: Option<PathBuf>,

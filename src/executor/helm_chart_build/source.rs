@@ -71,7 +71,7 @@ async fn from_git(cx: &Context, source: &GitSource) -> Result<Source, Failure> {
     // The hosted control plane joins a leading slash away.
     let path = source.path.as_deref().unwrap_or_default().trim_start_matches('/').to_owned();
     let wanted = git::Source { path, ..git::Source::from(source) };
-    let options = git::Options { local_base: cx.local_base.clone(), ..git::Options::default() };
+    let options = git::Options { local_base: cx.local_base.clone(), ..cx.git.as_ref().clone() };
     let inner = workspace::Cx { cancel: &cx.cancel, log: &cx.log, progress: &cx.progress, workspace: &cx.workspace };
     let checkout = git::checkout(&inner, &wanted, &options, &cx.workspace.root().join("source")).await?;
     let info = serde_json::to_value(&checkout.source).map_err(|error| Failure::new(FailureKind::Internal, error.to_string()))?;

@@ -2,10 +2,11 @@
 
 use std::{
     fmt::Write as _,
+    io,
     path::{Path, PathBuf},
 };
 
-use super::{Options, credentials::FD, location::Credentials};
+use super::{credentials::FD, location::Credentials};
 
 /// Keys for repositories behind ssh.
 #[derive(Debug, Clone, Default)]
@@ -18,8 +19,27 @@ pub struct Ssh {
     pub agent: Option<PathBuf>,
 }
 
+/// Where systems keep the authorities they trust, in the order of `openssl-probe`'s list; `SSL_CERT_FILE` comes before all of them.
+const SYSTEM_BUNDLES: &[&str] =
+    &["/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/ca-bundle.pem", "/etc/ssl/cert.pem"];
+
+/// One bundle of the system's authorities and those in `own`: git trusts exactly one file. It lies in `folder`.
+///
+/// # Errors
+/// When `own` cannot be read or the bundle not be written.
+pub(super) fn bundle(own: &Path, folder: &Path) -> io::Result<PathBuf> {
+    let named = std::env::var_os("SSL_CERT_FILE").map(PathBuf::from);
+    let system = named.into_iter().chain(SYSTEM_BUNDLES.iter().map(PathBuf::from)).find_map(|file| fs_err::read(file).ok());
+    let mut all = system.unwrap_or_default();
+    all.push(b'\n');
+    all.extend(fs_err::read(own)?);
+    let file = folder.join("authorities.pem");
+    fs_err::write(&file, all)?;
+    Ok(file)
+}
+
 /// Text of the configuration file. It holds no secret: the helper reads an inherited file.
-pub(super) fn text(options: &Options, credentials: Option<&Credentials>, lfs: bool) -> String {
+pub(super) fn text(bundle: Option<&Path>, credentials: Option<&Credentials>, lfs: bool) -> String {
     let mut text = String::from(
         "[core]\n\thooksPath = /dev/null\n\tfsmonitor = false\n\tattributesFile = /dev/null\n\texcludesFile = /dev/null\n\
          [init]\n\tdefaultBranch = main\n\ttemplateDir =\n\
@@ -30,7 +50,7 @@ pub(super) fn text(options: &Options, credentials: Option<&Credentials>, lfs: bo
          [safe]\n\tdirectory = *\n\
          [uploadpack]\n\tallowAnySHA1InWant = true\n\tallowFilter = true\n",
     );
-    if let Some(file) = &options.ca_file {
+    if let Some(file) = bundle {
         let _ = writeln!(text, "[http]\n\tsslCAInfo = {}", quoted(&file.to_string_lossy()));
     }
     if lfs {
@@ -80,6 +100,17 @@ fn shell_quoted(path: &Path) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_authority_of_ones_own_stands_beside_the_system_s() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let own = folder.path().join("own.pem");
+        std::fs::write(&own, "OWN").expect("written");
+        let all = std::fs::read_to_string(bundle(&own, folder.path()).expect("made")).expect("readable");
+        let system = SYSTEM_BUNDLES.iter().find_map(|file| std::fs::read_to_string(file).ok()).unwrap_or_default();
+        assert!(all.ends_with("OWN") && all.len() > system.len(), "{} bytes", all.len());
+        assert!(bundle(&folder.path().join("none"), folder.path()).is_err());
+    }
 
     #[test]
     fn ssh_offers_nothing_unless_told() {

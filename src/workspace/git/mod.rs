@@ -75,7 +75,7 @@ pub struct Options {
     pub local_base: Option<PathBuf>,
     /// Keys for `ssh://` URLs; `None` offers none.
     pub ssh: Option<Ssh>,
-    /// Certificate authorities for `https://`, in PEM, in place of the system's.
+    /// Certificate authorities for `https://`, in PEM, besides the system's.
     pub ca_file: Option<PathBuf>,
     /// How often a network failure is tried again.
     pub retry: Policy,

@@ -58,7 +58,8 @@ impl<'a> Git<'a> {
         let folder = tempfile::Builder::new().prefix("git-").tempdir_in(cx.workspace.tmp())?.keep();
         let lfs = lfs::is_installed(&cx.workspace.environment());
         let file = folder.join(".gitconfig");
-        fs_err::write(&file, config::text(options, credentials, lfs))?;
+        let bundle = options.ca_file.as_deref().map(|own| config::bundle(own, &folder)).transpose()?;
+        fs_err::write(&file, config::text(bundle.as_deref(), credentials, lfs))?;
         let mut environment = Environment::new(cx.workspace.execution(), &folder, &cx.workspace.tmp())
             .with("GIT_CONFIG_GLOBAL", &file)
             .with("GIT_CONFIG_NOSYSTEM", "1")
