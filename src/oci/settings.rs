@@ -90,7 +90,7 @@ impl Default for Settings {
             hosts: BTreeMap::new(),
             docker_config: DockerConfig::default(),
             environment: BTreeMap::new(),
-            concurrency: 32,
+            concurrency: 64,
             timeouts: Timeouts::default(),
             retry: RETRY,
         }

@@ -56,6 +56,8 @@ struct Finder<'a> {
     engine: &'a Engine,
     /// The source has no referrers API: once is enough to learn that.
     no_api: AtomicBool,
+    /// It has one.
+    api: AtomicBool,
     /// Every tag of the source, when it was cheaper to ask for all of them.
     tags: Option<HashSet<String>>,
 }
@@ -63,7 +65,7 @@ struct Finder<'a> {
 /// Everything in the source that is about `subjects`, or about something that is.
 pub(super) async fn discover(engine: &Engine, subjects: Vec<Digest>) -> Result<Vec<Attached>, Error> {
     let mut seen: HashSet<Digest> = subjects.iter().cloned().collect();
-    let mut finder = Finder { engine, no_api: AtomicBool::new(false), tags: None };
+    let mut finder = Finder { engine, no_api: AtomicBool::new(false), api: AtomicBool::new(false), tags: None };
     if subjects.len() >= LIST_TAGS_FROM {
         finder.tags = match engine.source.tags(engine.cx()).await {
             Ok(tags) => Some(tags.into_iter().collect()),
@@ -114,16 +116,22 @@ impl Finder<'_> {
     async fn referring(&self, subject: &Digest) -> Result<Vec<Attached>, Error> {
         let (cx, source) = (self.engine.cx(), &self.engine.source);
         let schema = referrers::fallback_tag(subject);
-        let from_api = if self.no_api.load(Ordering::Relaxed) { None } else { source.referrers(cx, subject).await? };
-        let listed = if let Some(listed) = from_api {
-            listed
-        } else {
-            self.no_api.store(true, Ordering::Relaxed);
-            if self.tags.as_ref().is_some_and(|tags| !tags.contains(&schema)) {
+        let from_api = async {
+            let listed = if self.no_api.load(Ordering::Relaxed) { None } else { source.referrers(cx, subject).await? };
+            self.no_api.store(listed.is_none(), Ordering::Relaxed);
+            self.api.store(listed.is_some(), Ordering::Relaxed);
+            Ok::<_, Error>(listed)
+        };
+        // Until the first answer has told which of the two it is, both are asked at once: a round trip is worth a request.
+        let from_tag = async {
+            let absent = self.tags.as_ref().is_some_and(|tags| !tags.contains(&schema));
+            if absent || self.api.load(Ordering::Relaxed) {
                 return Ok(Vec::new());
             }
-            referrers::read_tag(cx, source, subject).await?.manifests().to_vec()
+            Ok(referrers::read_tag(cx, source, subject).await?.manifests().to_vec())
         };
+        let (from_api, from_tag) = futures_util::try_join!(from_api, from_tag)?;
+        let listed = from_api.unwrap_or(from_tag);
         if listed.len() > MAX_ATTACHED {
             return Err(ContentError::TooMany { what: format!("referrers of {subject}"), limit: MAX_ATTACHED }.into());
         }

@@ -12,7 +12,9 @@ use super::{Tally, engine::Engine, job::Job};
 use crate::oci::{Descriptor, Error, Stored};
 
 /// Transfers begun before anything is known about the registry.
-const START: usize = 24;
+const START: usize = 32;
+/// Blobs below this size are over in a round trip: twice as many of them may be under way.
+const TINY: u64 = 1 << 20;
 /// Blobs below this size cost round trips rather than bandwidth.
 pub(super) const SMALL: u64 = 4 << 20;
 /// Most blobs of at least [`SMALL`] bytes in flight: enough to fill a link, few enough to keep buffers small.
@@ -34,8 +36,10 @@ impl Room {
         Self { limit: START.min(ceiling), ceiling, small: 0, large: 0, refusals }
     }
 
-    fn take(&mut self, large: bool) -> bool {
-        let free = self.small + self.large < self.limit && !(large && self.large >= LARGE_AT_ONCE);
+    fn take(&mut self, size: u64) -> bool {
+        let large = size >= SMALL;
+        let limit = if size < TINY { (self.limit * 2).min(self.ceiling) } else { self.limit };
+        let free = self.small + self.large < limit && !(large && self.large >= LARGE_AT_ONCE);
         if free {
             *if large { &mut self.large } else { &mut self.small } += 1;
         }
@@ -68,7 +72,7 @@ pub(super) async fn send(engine: &Engine, job: &Arc<Job>, blobs: Vec<Descriptor>
     loop {
         while let Some(blob) = waiting.pop_front() {
             let large = blob.size >= SMALL;
-            if !room.take(large) {
+            if !room.take(blob.size) {
                 waiting.push_front(blob);
                 break;
             }
@@ -100,26 +104,34 @@ mod tests {
     #[test]
     fn room_grows_by_one_and_is_halved() {
         let mut room = Room::new(32, 0);
-        assert_eq!((0..40).filter(|_| room.take(false)).count(), START);
+        assert_eq!((0..100).filter(|_| room.take(TINY)).count(), START);
         for _ in 0..START {
             room.give_back(false, 0);
         }
         assert_eq!(room.limit, 32);
-        assert!(room.take(true));
+        assert!(room.take(SMALL));
         room.give_back(true, 3);
         assert_eq!(room.limit, 16);
-        room.take(true);
+        room.take(SMALL);
         room.give_back(true, 3);
         assert_eq!(room.limit, 17, "one refusal is one refusal");
-        assert_eq!((0..40).filter(|_| room.take(true)).count(), LARGE_AT_ONCE);
-        assert!(room.take(false));
+        assert_eq!((0..40).filter(|_| room.take(SMALL)).count(), LARGE_AT_ONCE);
+        assert!(room.take(TINY));
+    }
+
+    #[test]
+    fn tiny_blobs_go_in_larger_numbers() {
+        let mut room = Room::new(64, 0);
+        assert_eq!((0..100).filter(|_| room.take(TINY - 1)).count(), 64);
+        let mut narrow = Room::new(4, 0);
+        assert_eq!((0..100).filter(|_| narrow.take(TINY - 1)).count(), 4, "never more than is allowed");
     }
 
     #[test]
     fn room_never_closes() {
         let mut room = Room::new(0, 0);
         for refusals in 1..5 {
-            assert!(room.take(true));
+            assert!(room.take(SMALL));
             room.give_back(true, refusals);
         }
     }
