@@ -53,7 +53,12 @@ pub(super) fn exists(root: &Path) -> Result<bool, Error> {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => true,
                 Err(error) => return Err(io_error(root)(error)),
             };
-            return if empty { Ok(false) } else { Err(LayoutProblem::NotALayout.at(root).into()) };
+            return match empty {
+                true => Ok(false),
+                // Another runner finished making it between our two looks. The marker is never taken away again, so this ends.
+                false if path.exists() => exists(root),
+                false => Err(LayoutProblem::NotALayout.at(root).into()),
+            };
         }
         Err(error) => return Err(error),
     };
