@@ -235,7 +235,7 @@ mod tests {
             ("src/chart/Chart.yaml", "name: a"),
             ("src/chart/templates/b.yaml", "b"),
             ("src/chart/templates/.swp", "x"),
-            ("src/shared/c.yaml", "c"),
+            ("src/parts/c.yaml", "c"),
             ("secret", "s"),
         ] {
             let path = dir.path().join(name);
@@ -255,13 +255,13 @@ mod tests {
     fn files_come_sorted_and_links_inside_the_source_are_copies() {
         let dir = source();
         let chart = dir.path().join("src/chart");
-        symlink("../shared", chart.join("shared")).expect("linked");
-        symlink("../shared/c.yaml", chart.join("templates/c.yaml")).expect("linked");
+        symlink("../parts", chart.join("parts")).expect("linked");
+        symlink("../parts/c.yaml", chart.join("templates/c.yaml")).expect("linked");
         fs::create_dir(chart.join(".git")).expect("created");
         fs::write(chart.join(".git/config"), "x").expect("written");
         assert_eq!(
             read_chart(&dir),
-            Ok(["Chart.yaml", "shared/c.yaml", "templates/b.yaml", "templates/c.yaml"].map(str::to_owned).to_vec())
+            Ok(["Chart.yaml", "parts/c.yaml", "templates/b.yaml", "templates/c.yaml"].map(str::to_owned).to_vec())
         );
     }
 
@@ -309,7 +309,7 @@ mod tests {
         assert!(
             open("").is_ok()
                 && open("chart")
-                    .is_ok_and(|chart| chart.relative(Path::new("../shared")).is_ok() && chart.relative(Path::new("../../")).is_err())
+                    .is_ok_and(|chart| chart.relative(Path::new("../parts")).is_ok() && chart.relative(Path::new("../../")).is_err())
         );
     }
 }
