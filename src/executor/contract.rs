@@ -62,7 +62,7 @@ impl Context {
 ///
 /// # Order of calls
 /// `handle` → `prepare` → `execute` → `collect` → `cleanup`, all by one supervisor, one after the other, for one execution.
-/// `handle` is pure and is written to the journal before `prepare` runs, so whatever `prepare` and `execute` start can be found
+/// `handle` is pure and made before `prepare` runs, to be journalled there once there is a journal, so that whatever `prepare` and `execute` start can be found
 /// again after a crash by the handle alone. A failure or cancellation skips straight to `cleanup`, which always runs, also when
 /// `prepare` never did or died half way, and may run again after a restart.
 ///
@@ -72,7 +72,7 @@ impl Context {
 ///
 /// # Failures
 /// A user's failing build is a successful run of a failing job: it comes back as a [`Failure`] with evidence, not as a panic and not as a
-/// retry. A failure of `cleanup` is logged and counted; it never changes the outcome.
+/// retry. A failure of `cleanup` is logged; it never changes the outcome.
 ///
 /// # Concurrency
 /// One executor value serves many executions at once; state of one execution lives in `Work`.
