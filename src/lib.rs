@@ -6,8 +6,9 @@
 //!    └── lease, cancel ┘          logs: lines ► redact ► spool ► sink ────────────────────────────┘
 //! ```
 //!
-//! Who may import whom: `job, plan, digest, retry, shutdown, yaml` ← `logs` ← `process` ← `workspace, oci` ← `executor` ← `agent`;
-//! `source` knows `job`, `plan` and `logs`; only `cli` wires them together. `tests/house.rs` holds the code to it.
+//! Who may import whom: `job, plan, digest, retry, shutdown, yaml` ← `logs, journal, telemetry` ← `source` ← `process` ← `workspace, oci` ←
+//! `executor` ← `agent`; `source` and `server` know `job`, `plan` and `logs`, and the server `source`'s wire types; executors know neither. Only
+//! `cli` wires them together. `tests/house.rs` holds the code to it.
 
 pub mod agent;
 pub mod cli;
@@ -15,11 +16,13 @@ pub mod config;
 pub mod digest;
 pub mod executor;
 pub mod job;
+pub mod journal;
 pub mod logs;
 pub mod oci;
 pub mod plan;
 pub mod process;
 pub mod retry;
+pub mod server;
 pub mod shutdown;
 pub mod source;
 pub mod telemetry;

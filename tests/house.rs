@@ -9,19 +9,20 @@ use std::path::{Path, PathBuf};
 /// The layers, lowest first. A module imports its own layer's earlier and all lower modules, unless [`ONLY`] says less.
 const LAYERS: &[&[&str]] = &[
     &["job", "plan", "digest", "retry", "shutdown", "yaml"],
-    &["logs", "journal"],
+    &["logs", "journal", "telemetry"],
+    &["source"],
     &["process"],
     &["workspace", "oci", "cluster"],
     &["executor"],
     &["agent"],
-    &["source", "server", "config", "telemetry"],
+    &["server", "config"],
     &["cli"],
 ];
 
 /// Modules that know less than all that is below them.
 const ONLY: &[(&str, &[&str])] = &[
     ("source", &["job", "plan", "digest", "retry", "shutdown", "yaml", "logs"]),
-    ("server", &["job", "plan", "digest", "retry", "shutdown", "yaml", "logs"]),
+    ("server", &["job", "plan", "digest", "retry", "shutdown", "yaml", "logs", "telemetry", "source"]),
     ("executor", &["job", "plan", "digest", "retry", "shutdown", "yaml", "logs", "process", "workspace", "oci", "cluster"]),
 ];
 

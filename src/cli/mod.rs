@@ -106,7 +106,7 @@ fn with_configuration(console: Console, cli: Cli, flags: BTreeMap<String, Vec<St
         Ok(config) => config,
         Err(errors) => return refuse(console, &errors),
     };
-    crate::telemetry::init(&config);
+    crate::telemetry::init(config.log_level, config.log_format);
     for warning in &resolved.warnings {
         tracing::warn!("{warning}");
     }

@@ -3,15 +3,7 @@
 use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
 use super::{ConfigError, Resolved, SETTINGS, parse_bytes, parse_duration};
-
-/// Format of the runner's own messages.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum LogFormat {
-    /// For people.
-    Text,
-    /// One JSON object a line.
-    Json,
-}
+use crate::telemetry::LogFormat;
 
 /// Settings of one registry host.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
