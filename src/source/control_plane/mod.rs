@@ -1,1 +1,5 @@
 //! The runner API: wire types and the client. The only place that knows its paths, keys and enumerations.
+//!
+//! [`wire`] holds the JSON of every endpoint, for both sides: the client here and the reference control plane.
+
+pub mod wire;
