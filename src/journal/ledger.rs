@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use super::{Entry, Recovered, RecoveredExecution};
+use super::{Entry, Intent, Recovered, RecoveredExecution};
 use crate::job::{ExecutionId, Phase};
 
 /// Everything that is open.
@@ -20,13 +20,16 @@ impl Ledger {
     /// One more entry.
     pub(super) fn apply(&mut self, entry: Entry) {
         match entry {
-            Entry::Claiming { job, key, at } => {
-                self.open.entry(key.clone()).or_insert(Recovered { key, job, at, claimed: None });
+            Entry::Claiming { job, key, at, intent } => {
+                self.open.entry(key.clone()).or_insert(Recovered { key, job, at, intent, claimed: None });
             }
             Entry::Unclaimed { key } => self.forget(&key),
             Entry::Claimed { key, job, execution, job_type, log_stream, at } => {
-                // The claim says the same as its intent and more. Its age is that of the intent.
-                let at = self.open.get(&key).map_or(at, |intent| intent.at);
+                // The age of a claim is that of its intent.
+                let (at, intent) = match self.open.get_mut(&key) {
+                    Some(open) => (open.at, std::mem::take(&mut open.intent)),
+                    None => (at, Intent { job_type: job_type.clone(), log_stream: log_stream.clone(), ..Intent::default() }),
+                };
                 self.forget(&key);
                 if let Some(other) = self.keys.insert(execution.clone(), key.clone()) {
                     self.open.remove(&other);
@@ -40,7 +43,7 @@ impl Ledger {
                     receipt: None,
                     logs_sent: 0,
                 };
-                self.open.insert(key.clone(), Recovered { key, job, at, claimed: Some(claimed) });
+                self.open.insert(key.clone(), Recovered { key, job, at, intent, claimed: Some(claimed) });
             }
             Entry::Handle { execution, handle } => self.change(&execution, |claimed| claimed.handle = Some(handle)),
             Entry::Phase { execution, phase } => self.change(&execution, |claimed| claimed.phase = claimed.phase.max(phase)),
@@ -77,10 +80,11 @@ impl Ledger {
 
     /// The fewest entries that fold into this ledger.
     pub(super) fn entries(&self) -> impl Iterator<Item = Entry> {
-        self.recovered().into_iter().flat_map(|Recovered { key, job, at, claimed }| {
-            let Some(claimed) = claimed else { return vec![Entry::Claiming { job, key, at }] };
+        self.recovered().into_iter().flat_map(|Recovered { key, job, at, intent, claimed }| {
+            let mut entries = vec![Entry::Claiming { job: job.clone(), key: key.clone(), at, intent }];
+            let Some(claimed) = claimed else { return entries };
             let RecoveredExecution { execution, job_type, log_stream, handle, phase, receipt, logs_sent } = claimed;
-            let mut entries = vec![Entry::Claimed { key, job, execution: execution.clone(), job_type, log_stream, at }];
+            entries.push(Entry::Claimed { key, job, execution: execution.clone(), job_type, log_stream, at });
             entries.extend(handle.map(|handle| Entry::Handle { execution: execution.clone(), handle }));
             entries.extend((phase > Phase::Claimed).then(|| Entry::Phase { execution: execution.clone(), phase }));
             entries.extend((logs_sent > 0).then(|| Entry::LogsSent { execution: execution.clone(), seq: logs_sent }));

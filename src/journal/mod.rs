@@ -30,7 +30,7 @@ use std::{
 
 use tokio::sync::oneshot;
 
-pub use entry::{Entry, Recovered, RecoveredExecution};
+pub use entry::{Entry, Intent, Recovered, RecoveredExecution};
 pub use error::Error;
 pub use replay::{Replay, replay};
 

@@ -21,7 +21,12 @@ fn execution(number: u8) -> ExecutionId {
 }
 
 fn claiming(number: u8) -> Entry {
-    Entry::Claiming { job: job(number), key: format!("key{number}"), at: at(number) }
+    Entry::Claiming { job: job(number), key: format!("key{number}"), at: at(number), intent: intent() }
+}
+
+fn intent() -> Intent {
+    let timeout = Some(std::time::Duration::from_secs(90));
+    Intent { job_type: "noop".to_owned(), operation: "exec".to_owned(), log_stream: "logs".to_owned(), timeout }
 }
 
 fn claimed(number: u8) -> Entry {
@@ -135,7 +140,7 @@ fn a_life_from_intent_to_close() {
         Entry::LogsSent { execution: execution(1), seq: 3 },
         finished(1),
     ];
-    let intent = Recovered { key: "key1".to_owned(), job: job(1), at: at(1), claimed: None };
+    let intent = Recovered { key: "key1".to_owned(), job: job(1), at: at(1), intent: intent(), claimed: None };
     assert_eq!(ledger(&life[..1]).recovered(), std::slice::from_ref(&intent));
     let claimed = RecoveredExecution {
         execution: execution(1),
@@ -179,7 +184,7 @@ async fn what_was_written_is_there_at_the_next_start_oldest_first() {
     assert_eq!(open.iter().map(|open| open.key.as_str()).collect::<Vec<_>>(), ["key2", "key3"]);
     let claimed = open[0].claimed.as_ref().expect("claimed");
     assert_eq!((claimed.receipt.as_ref(), claimed.logs_sent), (Some(&receipt(2)), 12));
-    assert_eq!(std::fs::read_to_string(log_of(&state)).expect("text").lines().count(), 4, "compacted");
+    assert_eq!(std::fs::read_to_string(log_of(&state)).expect("text").lines().count(), 5, "compacted");
 }
 
 #[tokio::test]

@@ -17,7 +17,7 @@ impl Bench {
     fn save(&mut self, number: usize, padding: usize) -> bool {
         let key = format!("key{number:06}{}", "x".repeat(padding));
         let job = format!("job{number}").parse().expect("an id");
-        let entry = Entry::Claiming { job, key, at: jiff::Timestamp::UNIX_EPOCH };
+        let entry = Entry::Claiming { job, key, at: jiff::Timestamp::UNIX_EPOCH, intent: crate::journal::Intent::default() };
         line::encode(&entry, &mut self.writer.unsaved);
         self.writer.ledger.apply(entry);
         self.writer.entries += 1;
