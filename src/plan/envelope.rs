@@ -67,6 +67,7 @@ fn check_git_source(value: &GitSource, object: &Object<'_>, r: &mut Reader<'_>) 
                 Defect::Contradiction("is a folder of this machine, which only a local job file may name; use an https or ssh URL"),
             );
         }
+        Ok(GitPlace::Local) => object.is_local_path(r, "url"),
         result => object.check(r, "url", result.map(drop)),
     }
     if let Some(text) = &value.git_ref {

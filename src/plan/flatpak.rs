@@ -117,7 +117,9 @@ fn check_place(text: &str, name: &str, object: &Object<'_>, r: &mut Reader<'_>) 
             name,
             Defect::Contradiction("is a folder of this machine, which only a local job file may name; use an https URL"),
         );
-    } else if !local {
+    } else if local {
+        object.is_local_path(r, name);
+    } else {
         object.check(r, name, syntax::address(text, &["https", "http"], "the scheme is not one of https, http, file"));
     }
 }

@@ -125,6 +125,7 @@ fn check_registry(value: &Registry, object: &Object<'_>, r: &mut Reader<'_>) {
         object.report(r, name, Defect::Contradiction(why));
     }
     if value.registry_type == RegistryType::OciLayout {
+        object.is_local_path(r, "Repository");
         if !r.is_job_file() {
             object.report(
                 r,
