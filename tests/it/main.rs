@@ -24,6 +24,8 @@ mod oci_copy;
 mod oci_copy_faults;
 mod oci_faults;
 mod oci_registry;
+mod plane_journeys;
+mod plane_kills;
 mod plans;
 mod process;
 mod redaction;
