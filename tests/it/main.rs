@@ -26,6 +26,7 @@ mod oci_faults;
 mod oci_registry;
 mod plane_journeys;
 mod plane_kills;
+mod plane_secrets;
 mod plans;
 mod process;
 mod redaction;

@@ -102,10 +102,8 @@ fn a_drain_ends_what_runs_and_begins_nothing() {
     std::fs::write(repository.join("Chart.yaml"), "apiVersion: v2\nname: app\nversion: 1.0.0\n").unwrap();
     git(&repository, &["add", "."]);
     git(&repository, &["commit", "-qm", "chart"]);
-    let mut agent = Agent::of(&plane, "one")
-        .args(&["--slots", "3", "--local-root", gate.path().to_str().unwrap()])
-        .program("git", &script)
-        .started();
+    let mut agent =
+        Agent::of(&plane, "one").args(&["--slots", "3", "--local-root", gate.path().to_str().unwrap()]).program("git", &script).started();
     let job = |name: &str| {
         json!({"type": "helm-chart-build", "plan": {
             "git_source": {"url": repository, "ref": "main"}, "helm_build_plan": {}, "dst_tag": "1",

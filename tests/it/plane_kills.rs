@@ -63,7 +63,8 @@ struct Dice(u64);
 
 impl Dice {
     fn new() -> Self {
-        let seed = std::env::var("BUILD_RUNNER_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or_else(|| u64::from(std::process::id()) | 1);
+        let seed =
+            std::env::var("BUILD_RUNNER_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or_else(|| u64::from(std::process::id()) | 1);
         println!("BUILD_RUNNER_SEED={seed}");
         Self(seed)
     }
