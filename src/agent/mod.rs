@@ -4,9 +4,11 @@
 //! phases; it keeps the deadline, crosses the log barrier before it calls anything over, and removes the workspace in every outcome.
 
 mod dispatch;
+pub mod heart;
 mod supervisor;
 #[cfg(test)]
 mod tests;
+pub mod watcher;
 
 pub use dispatch::Executors;
 pub use supervisor::{Job, Options, Supervisor};

@@ -1,4 +1,4 @@
-//! Identifiers of jobs and executions.
+//! Identifiers of jobs, executions, runners and tokens.
 //!
 //! The hosted control plane's ids are 26 characters with a three-letter prefix (`job…`, `run…`). Ids are used as names of
 //! folders and labels, so the accepted alphabet is the one that is safe in both.
@@ -101,6 +101,16 @@ id!(
     /// Names one attempt at a job; every write about the attempt carries it, which fences off stale attempts.
     ExecutionId,
     "run"
+);
+id!(
+    /// Names a runner towards its control plane.
+    RunnerId,
+    "rnr"
+);
+id!(
+    /// Names an access token; not the token itself.
+    TokenId,
+    "tok"
 );
 
 #[cfg(test)]

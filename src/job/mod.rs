@@ -15,7 +15,7 @@ mod receipt;
 
 pub use condition::{Condition, ConditionStatus, Conditions};
 pub use failure::{Evidence, Failure, FailureKind, Fault};
-pub use id::{ExecutionId, IdError, JobId};
+pub use id::{ExecutionId, IdError, JobId, RunnerId, TokenId};
 pub use kind::{JobGroup, JobType, Operation};
 pub use outcome::{CancelCause, Outcome, Phase};
 pub use outputs::{Artifact, Outputs, Platform};
