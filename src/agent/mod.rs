@@ -5,10 +5,12 @@
 
 mod dispatch;
 pub mod heart;
+mod roots;
 mod supervisor;
 #[cfg(test)]
 mod tests;
 pub mod watcher;
 
 pub use dispatch::Executors;
+pub use roots::LocalRoots;
 pub use supervisor::{Job, Options, Supervisor};
