@@ -59,7 +59,10 @@ impl fmt::Debug for GitSource {
 }
 
 fn check_git_source(value: &GitSource, object: &Object<'_>, r: &mut Reader<'_>) {
-    object.check(r, "url", syntax::git_url(&value.url).map(drop));
+    match syntax::git_url(&value.url) {
+        Ok(GitPlace::Local) => object.is_local_path(r, "url"),
+        result => object.check(r, "url", result.map(drop)),
+    }
     if let Some(text) = &value.git_ref {
         object.check(r, "ref", syntax::git_ref(text));
     }

@@ -111,7 +111,9 @@ fn check_remote(value: &FlatpakRemote, object: &Object<'_>, r: &mut Reader<'_>) 
 /// An address, or a folder: whether a job may name one is not for the plan to say, see [`crate::plan::Plan::local_folders`].
 fn check_place(text: &str, name: &str, object: &Object<'_>, r: &mut Reader<'_>) {
     let local = !text.contains("://") || text.starts_with("file:///");
-    if !local {
+    if local {
+        object.is_local_path(r, name);
+    } else {
         object.check(r, name, syntax::address(text, &["https", "http"], "the scheme is not one of https, http, file"));
     }
 }

@@ -46,7 +46,7 @@ pub use local::LocalFolder;
 pub use pipeline::{PipelineBackend, PipelinePlan, PipelineRef, PipelineWorkspace, Project, Retries, StepDefaults, Storage, TriggerKind};
 pub use problem::{Defect, Problem, Problems};
 pub use quantity::{Quantity, QuantityError};
-pub use reader::{SecretLoader, Strictness};
+pub use reader::{FromHere, SecretLoader, Strictness};
 pub use registry::{
     AcrAppRegistration, AwsAssumeRole, AwsAuth, AwsStatic, AwsTwoStep, AzureAuth, AzurePrincipal, OciAuth, Registry, RegistryType,
 };

@@ -125,6 +125,7 @@ fn check_registry(value: &Registry, object: &Object<'_>, r: &mut Reader<'_>) {
         object.report(r, name, Defect::Contradiction(why));
     }
     if value.registry_type == RegistryType::OciLayout {
+        object.is_local_path(r, "Repository");
         if value.repository.contains('\0') || value.repository.contains("://") {
             object.report(r, "Repository", Defect::Contradiction("has to be the path of a folder, relative to the job file or absolute"));
         }
