@@ -7,6 +7,7 @@ mod claimed;
 mod dispatch;
 pub mod heart;
 mod ledger;
+mod roots;
 mod supervisor;
 #[cfg(test)]
 mod tests;
@@ -15,4 +16,5 @@ pub mod watcher;
 pub use claimed::Claimed;
 pub use dispatch::Executors;
 pub use ledger::{Ledger, Unkept};
+pub use roots::LocalRoots;
 pub use supervisor::{Attempt, Job, Logging, Options, Supervisor};
