@@ -33,8 +33,57 @@ pub struct Policy {
 }
 
 impl Policy {
+    /// For calls to the control plane that may take as long as they like: for ever, at most half a minute apart.
+    pub const FOR_EVER: Self = Self { tries: usize::MAX, min_delay: Duration::from_millis(250), max_delay: Duration::from_secs(30) };
+
     /// For calls to registries and repositories: six tries over about half a minute.
     pub const NETWORK: Self = Self { tries: 6, min_delay: Duration::from_millis(250), max_delay: Duration::from_secs(30) };
+}
+
+/// The waits between the tries of one piece of work, for loops that do more than call the same thing again.
+#[derive(Debug)]
+pub struct Backoff {
+    policy: Policy,
+    waits: backon::ExponentialBackoff,
+}
+
+impl Backoff {
+    /// Nothing has failed yet.
+    #[must_use]
+    pub fn new(policy: Policy) -> Self {
+        Self { policy, waits: waits(policy) }
+    }
+
+    /// How long to wait after a failure; `None` when there is to be no other try.
+    pub fn next(&mut self, advice: Advice) -> Option<Duration> {
+        let floor = match advice {
+            Advice::GiveUp => return None,
+            Advice::Retry => Duration::ZERO,
+            Advice::RetryAfter(wait) => wait,
+        };
+        Some(self.waits.next()?.max(floor).min(self.policy.max_delay))
+    }
+
+    /// It went well: the next failure is a first one.
+    pub fn reset(&mut self) {
+        self.waits = waits(self.policy);
+    }
+}
+
+/// Each wait is twice as long as the one before, up to half the ceiling, and up to as much again at random: so that the waits differ at the
+/// ceiling too. The seed is ours, because backon without `std` has the same one in every process.
+fn waits(policy: Policy) -> backon::ExponentialBackoff {
+    let mut seed = [0_u8; 8];
+    if getrandom::fill(&mut seed).is_err() {
+        seed[..4].copy_from_slice(&std::process::id().to_le_bytes());
+    }
+    ExponentialBuilder::new()
+        .with_min_delay(policy.min_delay)
+        .with_max_delay((policy.max_delay / 2).max(policy.min_delay))
+        .with_max_times(policy.tries.saturating_sub(1))
+        .with_jitter()
+        .with_jitter_seed(u64::from_le_bytes(seed))
+        .build()
 }
 
 /// Runs `attempt` until it succeeds, `advise` gives up, the tries are used up or the work is cancelled.
@@ -52,24 +101,13 @@ pub async fn retry<T, E, F>(
 where
     F: Future<Output = Result<T, E>>,
 {
-    let mut waits = ExponentialBuilder::new()
-        .with_min_delay(policy.min_delay)
-        .with_max_delay(policy.max_delay)
-        .with_max_times(policy.tries.saturating_sub(1))
-        .with_jitter()
-        .build();
+    let mut backoff = Backoff::new(policy);
     loop {
         let error = match attempt().await {
             Ok(value) => return Ok(value),
             Err(error) => error,
         };
-        let floor = match advise(&error) {
-            Advice::GiveUp => return Err(error),
-            Advice::Retry => Duration::ZERO,
-            Advice::RetryAfter(wait) => wait,
-        };
-        let Some(wait) = waits.next() else { return Err(error) };
-        let wait = wait.max(floor).min(policy.max_delay);
+        let Some(wait) = backoff.next(advise(&error)) else { return Err(error) };
         on_retry(&error, wait);
         if cancel.run(tokio::time::sleep(wait)).await.is_err() {
             return Err(error);
@@ -119,5 +157,19 @@ mod tests {
     async fn gives_up_at_once_when_told() {
         let result: Result<(), u8> = retry(FAST, &Cancel::new(), |_| Advice::GiveUp, |_, _| {}, || async { Err(7) }).await;
         assert_eq!(result, Err(7));
+    }
+
+    #[test]
+    fn waits_grow_to_the_ceiling_differ_there_and_start_again_after_a_success() {
+        let mut backoff = Backoff::new(Policy::FOR_EVER);
+        let waits: Vec<_> = (0..40).filter_map(|_| backoff.next(Advice::Retry)).collect();
+        assert_eq!(waits.len(), 40);
+        assert!(waits[0] <= Duration::from_millis(500), "{waits:?}");
+        let late = &waits[10..];
+        assert!(late.iter().all(|wait| (15..=30).contains(&wait.as_secs())), "{late:?}");
+        assert!(late.windows(2).any(|pair| pair[0] != pair[1]), "{late:?}");
+        assert_eq!(backoff.next(Advice::GiveUp), None);
+        backoff.reset();
+        assert!(backoff.next(Advice::Retry).is_some_and(|wait| wait <= Duration::from_millis(500)));
     }
 }

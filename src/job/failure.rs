@@ -92,6 +92,8 @@ kinds! {
     LeaseLost = ("LeaseLost", External, false),
     /// This build of the runner has no executor for the job type.
     Unsupported = ("Unsupported", Agent, false),
+    /// The runner was killed or restarted in the middle of the work.
+    Interrupted = ("Interrupted", Agent, true),
     /// Input or output on this machine failed.
     Io = ("Io", Agent, true),
     /// A defect of the runner.

@@ -1,9 +1,27 @@
 //! What is written down, and what is left of it after a restart.
 
+use std::time::Duration;
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::job::{ExecutionId, JobId, Phase, Receipt};
+
+/// What has to be known of a job to run it: enough for the next runner to go on with a claim whose answer never arrived.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Intent {
+    /// Type of the job, as the source wrote it.
+    pub job_type: String,
+    /// What to do with the plan, as the source wrote it.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub operation: String,
+    /// Where its log goes.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub log_stream: String,
+    /// Longest time for the execution, when the source says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timeout: Option<Duration>,
+}
 
 /// One line of the journal. Each is written before the effect it announces.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -17,6 +35,8 @@ pub enum Entry {
         key: String,
         /// When.
         at: Timestamp,
+        /// The job, as it was offered.
+        intent: Intent,
     },
     /// The claim was lost, or never answered for good: forget the intent.
     Unclaimed {
@@ -82,6 +102,8 @@ pub struct Recovered {
     pub job: JobId,
     /// When the claim was begun.
     pub at: Timestamp,
+    /// The job, as it was offered.
+    pub intent: Intent,
     /// What came of the claim; `None` when the answer never arrived.
     pub claimed: Option<RecoveredExecution>,
 }

@@ -1,30 +1,14 @@
-//! The runner's own messages: `tracing` to standard error, as text or JSON lines.
+//! What the runner tells about itself: messages, status and metrics.
 //!
-//! Messages about a job's content belong into the job's log, not here.
+//! [`init`] sends the runner's own messages (`tracing`) to standard error, as text or JSON lines; messages about a job's content belong
+//! into the job's log. [`Status`] and [`Metrics`] are filled by the agent and shown by the [`Admin`] port.
 
-use tracing_subscriber::{EnvFilter, filter::LevelFilter, fmt};
+mod admin;
+mod messages;
+mod metrics;
+mod status;
 
-/// Format of the runner's own messages.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum LogFormat {
-    /// For people.
-    Text,
-    /// One JSON object a line.
-    Json,
-}
-
-/// Installs the subscriber; a second call in one process is ignored.
-pub fn init(level: LevelFilter, format: LogFormat) {
-    // Libraries are heard one level later than the runner itself: their debug messages may quote requests.
-    let libraries = level.min(LevelFilter::WARN);
-    let filter = EnvFilter::default().add_directive(libraries.into());
-    let filter = match format!("build_runner={level}").parse() {
-        Ok(directive) => filter.add_directive(directive),
-        Err(_) => filter,
-    };
-    let builder = fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
-    let _ = match format {
-        LogFormat::Text => builder.without_time().try_init(),
-        LogFormat::Json => builder.json().try_init(),
-    };
-}
+pub use admin::{Admin, AdminError};
+pub use messages::{LogFormat, init};
+pub use metrics::{ClaimEnd, Metrics};
+pub use status::{Gate, READY, RunnerPhase, Running, Slots, Snapshot, Status};
