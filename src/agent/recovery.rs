@@ -25,7 +25,10 @@ use async_trait::async_trait;
 use futures_util::future::join_all;
 use tokio::sync::mpsc;
 
-use super::delivery::{Deliveries, DeliveryJob, log_folder};
+use super::{
+    Claimed,
+    delivery::{Deliveries, DeliveryJob, LOGS, log_folder},
+};
 use crate::{
     job::{ExecutionId, Failure, JobId, Phase},
     journal::{Entry, Intent, Journal, Recovered, RecoveredExecution},
@@ -59,17 +62,8 @@ pub struct OpenClaim {
     pub intent: Intent,
     /// The attempt, if the answer arrived.
     pub execution: Option<ExecutionId>,
-}
-
-/// A job that is ours, journalled as [`Entry::Claimed`], and is to be run now.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Reclaimed {
-    /// The job.
-    pub job: JobId,
-    /// The attempt.
-    pub execution: ExecutionId,
-    /// What it takes to run it.
-    pub intent: Intent,
+    /// The last log record the source has.
+    pub logs_sent: u64,
 }
 
 /// Everything recovery works with.
@@ -94,14 +88,14 @@ impl Recovery {
         let (mut open, mut begun) = (Vec::new(), Vec::new());
         for Recovered { key, job, at, intent, claimed } in found {
             match claimed {
-                None => open.push(OpenClaim { key, job, intent, execution: None }),
+                None => open.push(OpenClaim { key, job, intent, execution: None, logs_sent: 0 }),
                 Some(claimed) => match &claimed.receipt {
                     Some(receipt) => {
                         tracing::info!(%job, execution = %claimed.execution, "an earlier runner's outcome is delivered");
                         self.deliveries.begin(self.delivery_of(&job, &claimed)).finish(receipt.clone());
                     }
                     None if claimed.handle.is_none() && claimed.phase == Phase::Claimed => {
-                        open.push(OpenClaim { key, job, intent, execution: Some(claimed.execution) });
+                        open.push(OpenClaim { key, job, intent, execution: Some(claimed.execution), logs_sent: claimed.logs_sent });
                     }
                     None => begun.push((job, at, claimed)),
                 },
@@ -119,10 +113,10 @@ impl Recovery {
         open
     }
 
-    /// Settles claims whose work was not begun, one after the other, and sends those that are ours. Takes up a claim only when there is room in
+    /// Settles claims whose work was not begun, one after the other, and sends those that are ours, journalled as [`Entry::Claimed`]. Takes up a claim only when there is room in
     /// `runnable`: whoever receives should do so when a slot is free. Returns when all are settled, or stopped.
-    pub async fn settle(&self, open: Vec<OpenClaim>, runnable: mpsc::Sender<Reclaimed>, stop: &Cancel) {
-        for OpenClaim { key, job, intent, execution } in open {
+    pub async fn settle(&self, open: Vec<OpenClaim>, runnable: mpsc::Sender<Claimed>, stop: &Cancel) {
+        for OpenClaim { key, job, intent, execution, logs_sent } in open {
             let Ok(Ok(room)) = stop.run(runnable.reserve()).await else { return };
             let execution = match execution {
                 Some(execution) => execution,
@@ -133,7 +127,7 @@ impl Recovery {
                 },
             };
             tracing::info!(%job, %execution, "an earlier runner claimed the job and did not begin it: it is run now");
-            room.send(Reclaimed { job, execution, intent });
+            room.send(Claimed { logs_sent, ..Claimed::intended(&job, &intent, execution) });
         }
     }
 
@@ -179,9 +173,9 @@ impl Recovery {
         let state = self.state.clone();
         let owed: Vec<String> = found.iter().filter_map(|found| Some(found.claimed.as_ref()?.execution.to_string())).collect();
         let swept = tokio::task::spawn_blocking(move || {
-            for name in entries(&state.join(super::delivery::LOGS)).into_iter().filter(|name| !owed.contains(name)) {
+            for name in entries(&state.join(LOGS)).into_iter().filter(|name| !owed.contains(name)) {
                 // Delivered, and killed before it was removed. If it stays, the next start tries again.
-                let _ = std::fs::remove_dir_all(state.join(super::delivery::LOGS).join(name));
+                let _ = std::fs::remove_dir_all(state.join(LOGS).join(name));
             }
             workspace::sweep(&state)
         });

@@ -95,13 +95,13 @@ pub(super) enum ConfigCommand {
 
 /// The whole command, settings included.
 pub(super) fn command() -> clap::Command {
-    SETTINGS.iter().fold(Cli::command(), |command, setting| {
+    SETTINGS.iter().filter(|setting| setting.has_flag).fold(Cli::command(), |command, setting| {
         let default = if setting.default.is_empty() { String::new() } else { format!(" [default: {}]", setting.default) };
         command.arg(
             Arg::new(setting.key)
                 .long(setting.flag())
                 .value_name(setting.value_name)
-                .help(format!("{}{default} [env: {}]", setting.help, setting.variable()))
+                .help(format!("{}{default} [env: {}]", setting.help, setting.variables().collect::<Vec<_>>().join(", ")))
                 .help_heading("Settings")
                 .global(true)
                 .action(if setting.list { ArgAction::Append } else { ArgAction::Set }),
@@ -133,6 +133,7 @@ pub(super) fn flags(matches: &ArgMatches) -> std::collections::BTreeMap<String, 
     }
     SETTINGS
         .iter()
+        .filter(|setting| setting.has_flag)
         .filter_map(|setting| {
             let values = innermost.get_many::<String>(setting.key)?;
             Some((setting.key.to_owned(), values.cloned().collect()))

@@ -111,16 +111,32 @@ fn with_configuration(console: Console, cli: Cli, flags: BTreeMap<String, Vec<St
         tracing::warn!("{warning}");
     }
     let run = match cli.command {
-        Some(Command::Doctor(format)) => return block_on(console, doctor::doctor(console, &config, format.output)),
+        Some(Command::Doctor(format)) => return block_on(console, Threads::One, doctor::doctor(console, &config, format.output)),
         Some(Command::Run(arguments)) => arguments,
         _ => cli.run,
     };
-    block_on(console, run::run(console, &config, environment, &run))
+    let threads = if run.job_files.is_empty() { Threads::Several } else { Threads::One };
+    block_on(console, threads, run::run(console, &config, environment, &run))
 }
 
-/// Two threads: one may hash or wait for a disk while the other keeps the sockets busy.
-fn block_on(console: Console, work: impl Future<Output = Exit>) -> Exit {
-    let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build() {
+/// Threads for asynchronous work, where there are several.
+const WORKERS: usize = 4;
+
+/// What the asynchronous work runs on. Files and compression have threads of their own either way.
+#[derive(Debug, Clone, Copy)]
+enum Threads {
+    /// One job at a time, which mostly waits for sockets: a second thread would only have to be woken all the time.
+    One,
+    /// Many jobs, of which one may hash while the others keep their sockets busy.
+    Several,
+}
+
+fn block_on(console: Console, threads: Threads, work: impl Future<Output = Exit>) -> Exit {
+    let mut builder = match threads {
+        Threads::One => tokio::runtime::Builder::new_current_thread(),
+        Threads::Several => tokio::runtime::Builder::new_multi_thread(),
+    };
+    let runtime = match builder.worker_threads(WORKERS).enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
             console.error(format_args!("the runtime cannot be started: {error}"));

@@ -72,11 +72,15 @@ pub fn load(layers: &Layers) -> Result<Resolved, Vec<ConfigError>> {
     let (file, errors) = layers.file.as_ref().map_or_else(Default::default, |(path, text)| read_file(path, text));
     let mut values = BTreeMap::new();
     for setting in SETTINGS {
-        let variable = setting.variable();
+        // An empty variable is set: it unsets what the file says. For the second name it is not: `RUNNER_ID=` means nobody.
+        let variable = setting.variables().find(|name| {
+            let value = layers.environment.get(name);
+            value.is_some_and(|value| !value.is_empty() || *name == setting.variable())
+        });
         let entry = if let Some(given) = layers.flags.get(setting.key) {
             (given.iter().flat_map(|text| split(setting, text)).collect(), Origin::Flag(setting.flag()))
-        } else if let Some(text) = layers.environment.get(&variable) {
-            (split(setting, text), Origin::Environment(variable))
+        } else if let Some((variable, text)) = variable.and_then(|name| layers.environment.get_key_value(&name)) {
+            (split(setting, text), Origin::Environment(variable.clone()))
         } else if let Some(entry) = file.get(setting.key) {
             entry.clone()
         } else {

@@ -9,6 +9,12 @@ pub struct Setting {
     pub value_name: &'static str,
     /// Default, as text; empty means none.
     pub default: &'static str,
+    /// The flag, without the dashes in front, where it is not the key with dashes.
+    pub spelled: Option<&'static str>,
+    /// Another variable that is read when the usual one is not set.
+    pub also: Option<&'static str>,
+    /// Whether there is a flag. A secret has none: arguments are there for everybody to see.
+    pub has_flag: bool,
     /// Takes several values: an array in TOML, separated by commas elsewhere.
     pub list: bool,
     /// Hidden in `config explain`.
@@ -21,7 +27,7 @@ impl Setting {
     /// The flag, without the dashes in front.
     #[must_use]
     pub fn flag(&self) -> String {
-        self.key.replace('_', "-")
+        self.spelled.map_or_else(|| self.key.replace('_', "-"), str::to_owned)
     }
 
     /// The environment variable.
@@ -31,7 +37,36 @@ impl Setting {
     }
 
     const fn new(key: &'static str, value_name: &'static str, default: &'static str, help: &'static str) -> Self {
-        Self { key, value_name, default, list: false, secret: false, help }
+        Self { key, value_name, default, spelled: None, also: None, has_flag: true, list: false, secret: false, help }
+    }
+
+    /// Every variable that is read for it, the first that is set wins.
+    pub fn variables(&self) -> impl Iterator<Item = String> {
+        std::iter::once(self.variable()).chain(self.also.map(str::to_owned))
+    }
+
+    /// How to set it, for messages: `--flag DIR` and the variables.
+    #[must_use]
+    pub fn ways(&self) -> String {
+        let variables: Vec<_> = self.variables().collect();
+        let variables = variables.join(" or ");
+        if self.has_flag { format!("--{} {}, {variables}", self.flag(), self.value_name) } else { variables }
+    }
+
+    const fn spelled(mut self, flag: &'static str) -> Self {
+        self.spelled = Some(flag);
+        self
+    }
+
+    const fn also(mut self, variable: &'static str) -> Self {
+        self.also = Some(variable);
+        self
+    }
+
+    const fn secret(mut self) -> Self {
+        self.secret = true;
+        self.has_flag = false;
+        self
     }
 
     const fn list(mut self) -> Self {
@@ -45,8 +80,8 @@ pub const SETTINGS: &[Setting] = &[
     Setting::new("state_dir", "DIR", "", "Folder for everything that has to survive a restart [default: $XDG_STATE_HOME/build-runner]"),
     Setting::new("log_level", "LEVEL", "info", "The runner's own messages: error, warn, info, debug or trace"),
     Setting::new("log_format", "FORMAT", "text", "The runner's own messages as text or json"),
-    Setting::new("job_log_head", "BYTES", "4MiB", "How much of the beginning of a job's log is kept"),
-    Setting::new("job_log_tail", "BYTES", "4MiB", "How much of the end of a job's log is kept when it is longer than the head"),
+    Setting::new("job_log_head", "BYTES", "64MiB", "How much of the beginning of a job's log is kept"),
+    Setting::new("job_log_tail", "BYTES", "16MiB", "How much of the end of a job's log is kept when it is longer than the head"),
     Setting::new("execution_timeout", "DURATION", "", "Longest time for one execution [default: by job type, 5m to 60m]"),
     Setting::new("kill_grace", "DURATION", "10s", "Time between SIGTERM and SIGKILL for a job's processes"),
     Setting::new("min_free_disk", "BYTES", "256MiB", "Free space below which no job is started"),
@@ -58,6 +93,19 @@ pub const SETTINGS: &[Setting] = &[
     Setting::new("transfer_concurrency", "COUNT", "64", "Most blobs in flight to one registry host"),
     Setting::new("git_ssh_key", "FILE", "", "Private key for ssh:// repositories; without it ssh is refused"),
     Setting::new("git_ssh_known_hosts", "FILE", "", "Host keys for ssh:// repositories"),
+    Setting::new("api_url", "URL", "", "The control plane to take jobs from").also("RUNNER_API_URL"),
+    Setting::new("runner_id", "ID", "", "This runner's id at the control plane").also("RUNNER_ID"),
+    Setting::new("api_token_file", "FILE", "", "File with the runner's token; read again when it changes"),
+    Setting::new("api_token", "TOKEN", "", "The runner's token itself, when there is no file for it").also("RUNNER_API_TOKEN").secret(),
+    Setting::new("slots", "COUNT", "4", "Most jobs of a control plane at once"),
+    Setting::new("group_limits", "GROUP=COUNT,…", "", "Most jobs at once of a group: build, sync, deploy, operations, health-checks")
+        .list(),
+    Setting::new("local_roots", "DIR", "", "Folders below which jobs of a control plane may name local paths; none by default")
+        .spelled("local-root")
+        .list(),
+    Setting::new("drain_timeout", "DURATION", "30m", "How long running jobs may go on after the first SIGTERM"),
+    Setting::new("poll_interval", "DURATION", "5s", "Time between two polls of a control plane that cannot hold them"),
+    Setting::new("admin_address", "HOST:PORT", "", "Where /livez, /readyz, /status and /metrics are served; nowhere by default"),
 ];
 
 #[cfg(test)]
@@ -70,7 +118,10 @@ mod tests {
         let mut table = "| key | value | default | meaning |\n|---|---|---|---|\n".to_owned();
         for s in SETTINGS {
             let default = if s.default.is_empty() { String::new() } else { format!("`{}`", s.default) };
-            let _ = writeln!(table, "| `{}` | `{}` | {default} | {} |", s.key, s.value_name, s.help);
+            let also = s.also.map(|variable| format!("; also from `{variable}`")).unwrap_or_default();
+            let flag = s.spelled.map(|flag| format!("; the flag is `--{flag}`, repeatable")).unwrap_or_default();
+            let secret = if s.secret { "; a secret: never a flag" } else { "" };
+            let _ = writeln!(table, "| `{}` | `{}` | {default} | {}{also}{flag}{secret} |", s.key, s.value_name, s.help);
         }
         table
     }
@@ -85,10 +136,12 @@ mod tests {
 
     #[test]
     fn names_follow_from_the_key_and_are_unique() {
-        let mut keys: Vec<_> = SETTINGS.iter().map(|s| s.key).collect();
-        assert_eq!((SETTINGS[0].flag().as_str(), SETTINGS[0].variable().as_str()), ("state-dir", "BUILD_RUNNER_STATE_DIR"));
+        let mut keys: Vec<_> = SETTINGS.iter().flat_map(|s| s.variables().chain([s.flag(), s.key.to_owned()])).collect();
         keys.sort_unstable();
         keys.dedup();
-        assert_eq!(keys.len(), SETTINGS.len());
+        let distinct = |s: &Setting| 2 + usize::from(s.flag() != s.key) + usize::from(s.also.is_some());
+        assert_eq!(keys.len(), SETTINGS.iter().map(distinct).sum::<usize>());
+        assert_eq!((SETTINGS[0].flag().as_str(), SETTINGS[0].variable().as_str()), ("state-dir", "BUILD_RUNNER_STATE_DIR"));
+        assert!(SETTINGS.iter().all(|s| !(s.secret && s.has_flag)), "arguments are there for everybody to see");
     }
 }

@@ -1,9 +1,12 @@
 //! The typed configuration.
 
-use std::{collections::BTreeMap, path::PathBuf, time::Duration};
+use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, time::Duration};
+
+use secrecy::{ExposeSecret as _, SecretString};
+use url::Url;
 
 use super::{ConfigError, Resolved, SETTINGS, parse_bytes, parse_duration};
-use crate::telemetry::LogFormat;
+use crate::{job::JobGroup, telemetry::LogFormat};
 
 /// Settings of one registry host.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -13,6 +16,18 @@ pub struct HostSettings {
     /// PEM bundle trusted for it.
     pub ca_file: Option<PathBuf>,
 }
+
+/// A secret that came as a value. Compares by content so that configurations can be compared; never shows it.
+#[derive(Debug, Clone)]
+pub struct Token(pub SecretString);
+
+impl PartialEq for Token {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.expose_secret() == other.0.expose_secret()
+    }
+}
+
+impl Eq for Token {}
 
 /// Everything that can be configured. See [`SETTINGS`] for what each value means.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,6 +48,16 @@ pub struct Config {
     pub transfer_concurrency: usize,
     pub git_ssh_key: Option<PathBuf>,
     pub git_ssh_known_hosts: Option<PathBuf>,
+    pub api_url: Option<Url>,
+    pub runner_id: Option<String>,
+    pub api_token_file: Option<PathBuf>,
+    pub api_token: Option<Token>,
+    pub slots: usize,
+    pub group_limits: BTreeMap<JobGroup, usize>,
+    pub local_roots: Vec<PathBuf>,
+    pub drain_timeout: Duration,
+    pub poll_interval: Duration,
+    pub admin_address: Option<SocketAddr>,
 }
 
 /// Reads settings out of [`Resolved`], collecting what is wrong with them.
@@ -133,8 +158,78 @@ impl Config {
             transfer_concurrency: r.required("transfer_concurrency", count),
             git_ssh_key: r.optional("git_ssh_key", path),
             git_ssh_known_hosts: r.optional("git_ssh_known_hosts", path),
+            api_url: r.optional("api_url", api_url),
+            runner_id: r.optional("runner_id", runner_id),
+            api_token_file: r.optional("api_token_file", path),
+            api_token: r.optional("api_token", token),
+            slots: r.required("slots", count),
+            group_limits: group_limits(r),
+            local_roots: local_roots(r),
+            drain_timeout: r.required("drain_timeout", parse_duration),
+            poll_interval: r.optional("poll_interval", positive_duration).unwrap_or(Duration::from_secs(5)),
+            admin_address: r.optional("admin_address", socket_address),
         }
     }
+}
+
+/// A URL may carry a password; what is wrong with it is told without showing it.
+fn api_url(text: &str) -> Result<Url, String> {
+    let form = "write it like https://control-plane.example.com";
+    let url = Url::parse(text).map_err(|error| format!("is not a URL ({error}); {form}"))?;
+    if !matches!(url.scheme(), "http" | "https") || !url.has_host() {
+        return Err(format!("is not an http:// or https:// URL; {form}"));
+    }
+    if !url.username().is_empty() || url.password().is_some() || url.query().is_some() || url.fragment().is_some() {
+        return Err(format!("has more than host and path in it; {form}, and give the token in a file"));
+    }
+    Ok(url)
+}
+
+/// Ids are parts of URLs and labels, as job ids are.
+fn runner_id(text: &str) -> Result<String, String> {
+    text.parse::<crate::job::JobId>().map(String::from).map_err(|error| error.to_string())
+}
+
+fn token(text: &str) -> Result<Token, String> {
+    let text = text.trim();
+    if text.is_empty() || !text.chars().all(|c| c.is_ascii_graphic()) {
+        return Err("is no token".to_owned());
+    }
+    Ok(Token(SecretString::from(text)))
+}
+
+fn socket_address(text: &str) -> Result<SocketAddr, String> {
+    let text = text.strip_prefix("localhost:").map_or_else(|| text.to_owned(), |port| format!("127.0.0.1:{port}"));
+    text.parse().map_err(|_| format!("'{text}' is not an address; write it like 127.0.0.1:9464, or [::]:9464 for every interface"))
+}
+
+fn group_limits(r: &mut Reader<'_>) -> BTreeMap<JobGroup, usize> {
+    let mut limits = BTreeMap::new();
+    for pair in r.values("group_limits") {
+        let known = || JobGroup::ALL.iter().map(|group| group.as_str()).collect::<Vec<_>>().join(", ");
+        let parsed = pair.split_once('=').ok_or_else(|| format!("'{pair}' is not GROUP=COUNT")).and_then(|(group, limit)| {
+            let group = group.trim().parse::<JobGroup>().map_err(|group| format!("'{group}' is none of {}", known()))?;
+            Ok((group, count(limit.trim())?))
+        });
+        match parsed {
+            Ok((group, limit)) => drop(limits.insert(group, limit)),
+            Err(problem) => r.fail("group_limits", problem),
+        }
+    }
+    limits
+}
+
+/// Folders as they are on the disk: what a job names is compared after its links are followed, so these have to be, too.
+fn local_roots(r: &mut Reader<'_>) -> Vec<PathBuf> {
+    let mut roots = Vec::new();
+    for root in r.values("local_roots") {
+        match std::fs::canonicalize(&root) {
+            Ok(path) if path.is_dir() => roots.push(path),
+            Ok(_) => r.fail("local_roots", format_args!("'{root}' is not a folder")),
+            Err(error) => r.fail("local_roots", format_args!("'{root}' cannot be used: {}", error.kind())),
+        }
+    }
+    roots
 }
 
 fn positive_duration(text: &str) -> Result<Duration, String> {
@@ -173,6 +268,55 @@ mod tests {
         assert_eq!(reader.errors, [], "the defaults are usable");
         let unread: Vec<_> = SETTINGS.iter().map(|s| s.key).filter(|key| !reader.read.contains(key)).collect();
         assert_eq!(unread, [""; 0]);
+    }
+
+    #[test]
+    fn limits_and_roots_are_lists_and_secrets_stay_hidden() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut layers = Layers::default();
+        layers.flags.insert("local_roots".into(), vec![folder.path().display().to_string(), "/".into()]);
+        for (name, value) in [
+            ("BUILD_RUNNER_GROUP_LIMITS", "build=2, sync=4"),
+            ("RUNNER_API_TOKEN", "hunter2"),
+            ("RUNNER_ID", "run-1"),
+            ("RUNNER_API_URL", ""),
+        ] {
+            layers.environment.insert(name.into(), value.into());
+        }
+        let resolved = load(&layers).expect("loads");
+        let config = Config::new(&resolved).expect("usable");
+        assert_eq!(config.group_limits, BTreeMap::from([(JobGroup::Build, 2), (JobGroup::Sync, 4)]));
+        assert_eq!((config.local_roots.len(), config.runner_id.as_deref(), &config.api_url), (2, Some("run-1"), &None));
+        assert_eq!(resolved.get("runner_id").1.to_string(), "environment RUNNER_ID");
+        let shown: String = resolved.explain().map(|(_, value, _)| value).collect();
+        assert!(!format!("{config:?} {shown}").contains("hunter2"));
+        layers.environment.insert("BUILD_RUNNER_RUNNER_ID".into(), "run-2".into());
+        let resolved = load(&layers).expect("loads");
+        assert_eq!(resolved.get("runner_id").1.to_string(), "environment BUILD_RUNNER_RUNNER_ID");
+    }
+
+    #[test]
+    fn values_for_the_control_plane_are_checked_without_being_shown() {
+        let mut layers = Layers::default();
+        for (key, value) in [
+            ("API_URL", "https://u:hunter2@plane"),
+            ("API_TOKEN", "hunter2 hunter2"),
+            ("RUNNER_ID", "a/b"),
+            ("SLOTS", "0"),
+            ("GROUP_LIMITS", "build,fetch=2"),
+            ("LOCAL_ROOTS", "/does/not/exist"),
+            ("ADMIN_ADDRESS", "9464"),
+        ] {
+            layers.environment.insert(format!("BUILD_RUNNER_{key}"), value.to_owned());
+        }
+        let errors = Config::new(&load(&layers).expect("loads")).expect_err("eight mistakes");
+        let shown = errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n");
+        assert!(errors.len() == 8 && !shown.contains("hunter2"), "{shown}");
+        for needle in
+            ["has more than host and path", "'a/b' is not an id", "'fetch' is none of build, sync", "write it like 127.0.0.1:9464"]
+        {
+            assert!(shown.contains(needle), "{needle}\n{shown}");
+        }
     }
 
     #[test]

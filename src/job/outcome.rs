@@ -14,7 +14,7 @@ pub enum Phase {
     Preparing,
     /// The work itself.
     Running,
-    /// Digests are read back from what was pushed.
+    /// Digests are what the destination says it has stored.
     Collecting,
     /// Everything that was made on the way is removed.
     CleaningUp,

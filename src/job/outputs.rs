@@ -26,7 +26,7 @@ impl std::fmt::Display for Platform {
     }
 }
 
-/// One thing that was pushed, as read back from where it was pushed to.
+/// One thing that was pushed, by the digest that the place it was pushed to says it has.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Artifact {
     /// `host/name` of a registry, or the absolute path of a layout folder.

@@ -44,6 +44,15 @@ pub enum Stored {
     Present,
 }
 
+/// What a repository says about a manifest it has stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Accepted {
+    /// It lists the manifest under its `subject` itself (`OCI-Subject`, distribution-spec "Pushing Manifests with Subject").
+    pub lists_subject: bool,
+    /// It named the digest of what it has stored, and the digest is the right one: nothing is left to be read back.
+    pub confirms_digest: bool,
+}
+
 /// An open repository or layout. Cheap to clone.
 #[derive(Debug, Clone)]
 pub enum Repository {
@@ -140,15 +149,17 @@ impl Repository {
     }
 
     /// Stores a manifest, byte for byte, under a tag or its digest; everything it refers to has to be there.
-    /// Returns whether the registry registered its `subject` itself (`OCI-Subject`, distribution-spec "Pushing Manifests with Subject").
     ///
     /// # Errors
     /// When the registry refuses it or says it got something else.
-    pub async fn put_manifest(&self, cx: Cx<'_>, reference: &str, descriptor: &Descriptor, bytes: Bytes) -> Result<bool, Error> {
+    pub async fn put_manifest(&self, cx: Cx<'_>, reference: &str, descriptor: &Descriptor, bytes: Bytes) -> Result<Accepted, Error> {
         let reference: Reference = reference.parse()?;
         match self {
             Self::Registry(registry) => registry.put_manifest(cx, &reference, descriptor, bytes).await,
-            Self::Layout(layout) => layout.put_manifest(cx, &reference, descriptor, bytes).await.map(|()| true),
+            Self::Layout(layout) => {
+                layout.put_manifest(cx, &reference, descriptor, bytes).await?;
+                Ok(Accepted { lists_subject: true, confirms_digest: false })
+            }
         }
     }
 

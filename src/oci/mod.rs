@@ -35,7 +35,7 @@ mod verify;
 
 pub use auth::Credentials;
 pub use blob::{BlobSource, ByteStream, FileSource};
-pub use client::{Client, Cx, Repository, Stored};
+pub use client::{Accepted, Client, Cx, Repository, Stored};
 pub use descriptor::Descriptor;
 pub use error::{ContentError, Error};
 pub use location::{Location, LocationError};

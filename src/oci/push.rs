@@ -117,8 +117,8 @@ impl Package {
     }
 }
 
-/// Pushes `package` under `tag`: blobs first, the manifest last and by tag, so that no tag ever names half an artifact; then reads
-/// back what the tag names. When the repository has the manifest already, nothing but the tag is written, if that.
+/// Pushes `package` under `tag`: blobs first, the manifest last and by tag, so that no tag ever names half an artifact. A
+/// repository that does not name the digest of what it stored is asked what the tag names now. When the repository has the manifest already, nothing but the tag is written, if that.
 ///
 /// # Errors
 /// When the repository refuses any of it, or names something else afterwards.
@@ -145,9 +145,12 @@ pub async fn push(cx: Cx<'_>, repository: &Repository, tag: &str, package: Packa
     while let Some(done) = uploads.next().await {
         done?;
     }
-    let listed = repository.put_manifest(cx, tag, &manifest, bytes).await?;
-    if let (false, Some(subject)) = (listed, &package.subject) {
+    let accepted = repository.put_manifest(cx, tag, &manifest, bytes).await?;
+    if let (false, Some(subject)) = (accepted.lists_subject, &package.subject) {
         referrers::register(cx, repository, &subject.digest, std::slice::from_ref(&manifest)).await?;
+    }
+    if accepted.confirms_digest {
+        return Ok(artifact(&manifest));
     }
     Ok(artifact(&read_back(cx, repository, tag, &manifest.digest).await?))
 }

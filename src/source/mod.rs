@@ -55,6 +55,22 @@ pub enum Claim {
     Lost(String),
 }
 
+/// What every key of [`claim_key`] begins with.
+const CLAIM_KEY: &str = "claim";
+
+/// A fresh idempotency key for the intent to claim, which also says when that was: `claim-<milliseconds>-<random>`.
+#[must_use]
+pub fn claim_key(at: Timestamp) -> String {
+    format!("{CLAIM_KEY}-{}-{}", at.as_millisecond(), ExecutionId::generate())
+}
+
+/// When a key of [`claim_key`] was made.
+fn claimed_at(key: &str) -> Option<Timestamp> {
+    let (word, rest) = key.split_once('-')?;
+    let millis = rest.split_once('-')?.0.parse().ok()?;
+    Timestamp::from_millisecond(millis).ok().filter(|_| word == CLAIM_KEY)
+}
+
 /// How the source sees an execution that runs here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Standing {
@@ -144,8 +160,9 @@ pub trait Source: Send + Sync + 'static {
     /// answer is normal.
     async fn poll(&self, wanted: &Wanted, cancel: &Cancel) -> Result<Vec<Offer>, Error>;
 
-    /// Makes the job ours by creating an execution. `key` is the same when the claim of a job is tried again, also by the next process
-    /// after a crash: a source that knows idempotency keys answers with the execution made the first time.
+    /// Makes the job ours by creating an execution. `key` (from [`claim_key`]) is the same when the claim of a job is tried again, also by
+    /// the next process after a crash: a source that knows idempotency keys answers with the execution made the first time, and of one
+    /// that does not the key's time tells whether an execution may be the one that was made then.
     async fn claim(&self, job: &JobId, key: &str) -> Result<Claim, Error>;
 
     /// The plan's JSON.

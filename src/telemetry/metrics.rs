@@ -1,4 +1,4 @@
-//! Metrics of the runner, in the OpenMetrics text format.
+//! Metrics of the runner, in the `OpenMetrics` text format.
 //!
 //! In: one call for each thing that happens. Out: [`Metrics::encode`], which also shows what [`Status`] knows (running, undelivered, …) so
 //! that no gauge can drift from it. Invariant: label values come from closed sets — wire names of types, outcomes and failure kinds, words
@@ -195,7 +195,7 @@ impl Metrics {
         self.journal_sync_seconds.observe(took.as_secs_f64());
     }
 
-    /// Everything in the OpenMetrics text format, with the gauges of `status`.
+    /// Everything in the `OpenMetrics` text format, with the gauges of `status`.
     ///
     /// # Errors
     /// Never for metrics of this module; the encoder's signature asks for it.

@@ -97,8 +97,36 @@ async fn a_fresh_image_of_nine_blobs_takes_at_most_22_requests() {
 
     destination.clear_log();
     bench.copy(&from, digest.as_str(), &to, "v3").await.unwrap();
-    assert_eq!(destination.count("", "/blobs/"), 0, "the same content under another tag: {:#?}", destination.log());
+    assert_eq!(destination.count("PUT", "/blobs/"), 0, "the same content under another tag: {:#?}", destination.log());
     assert_eq!(destination.tag("c/d", "v3").as_deref(), Some(digest.as_str()));
+}
+
+#[tokio::test]
+async fn a_far_destination_hears_of_the_blobs_while_it_looks_for_the_root() {
+    let (bench, source, destination) = (Bench::new(), Fake::start(Options::default()).await, Fake::start(Options::default()).await);
+    source.image("a/b", "v1", &layers(3, 1000));
+    destination.fault(Fault::once("HEAD", "/manifests/v1", What::Late(30)));
+    destination.fault(Fault::once("HEAD", "/manifests/sha256:", What::Hang));
+    let (from, to) = (bench.open(&source, "a/b"), bench.open(&destination, "a/b"));
+    tokio::select! {
+        result = bench.copy(&from, "v1", &to, "v1") => panic!("nothing has told that the root is missing: {result:?}"),
+        () = destination.seen("POST", "/blobs/uploads/") => {}
+    }
+    assert_eq!(destination.tag("a/b", "v1"), None);
+}
+
+#[tokio::test]
+async fn the_tag_is_read_back_where_the_registry_does_not_name_what_it_stored() {
+    for no_digest_header in [false, true] {
+        let (bench, source) = (Bench::new(), Fake::start(Options::default()).await);
+        let destination = Fake::start(Options { no_digest_header, ..Options::default() }).await;
+        source.image("a", "v1", &layers(1, 1000));
+        bench.copy(&bench.open(&source, "a"), "v1", &bench.open(&destination, "a"), "v1").await.unwrap();
+        let log = destination.log();
+        let stored = log.iter().position(|seen| seen.method == "PUT" && seen.path.ends_with("/manifests/v1")).unwrap();
+        let read_back = log[stored + 1..].iter().any(|seen| seen.path.ends_with("/manifests/v1"));
+        assert_eq!(read_back, no_digest_header, "{log:#?}");
+    }
 }
 
 #[tokio::test]

@@ -35,7 +35,7 @@ struct Scene {
 /// What a runner did with the scene.
 struct Run {
     recovery: Recovery,
-    reclaimed: Vec<Reclaimed>,
+    reclaimed: Vec<Claimed>,
 }
 
 impl Scene {
@@ -142,7 +142,7 @@ async fn a_kill_after_any_entry_ends_in_one_true_outcome_and_the_whole_log() {
         let entries = &scene.entries()[..length];
         scene.killed_after(entries).await;
         let run = scene.next_runner(true).await;
-        let wanted = Reclaimed { job: scene.job.clone(), execution: scene.execution.clone(), intent: Scene::intent() };
+        let wanted = Claimed::intended(&scene.job, &Scene::intent(), scene.execution.clone());
         let (seqs, cleanups) = (scene.source.seqs(&scene.execution), scene.cleaned.0.lock().expect("whole").len());
         drop(run.recovery);
         match entries.last() {
@@ -243,7 +243,7 @@ async fn an_open_claim_waits_for_the_source_and_for_room_and_survives_a_stop() {
     };
     tokio::join!(recovery.settle(open.clone(), room, &stop), until_stopped);
     let (full, _nobody) = mpsc::channel(1);
-    full.try_send(Reclaimed { job: scene.job.clone(), execution: scene.execution.clone(), intent: Scene::intent() }).expect("room for one");
+    full.try_send(Claimed::intended(&scene.job, &Scene::intent(), scene.execution.clone())).expect("room for one");
     let claims = scene.source.count("claim");
     let stop = Cancel::new();
     let stopping = async { stop.cancel(crate::job::CancelCause::Shutdown) };

@@ -3,7 +3,7 @@
 //!
 //! ```text
 //!  git path ──► folder (.helmignore, links) ─┐
-//!  repository ─► archive (limits, paths) ────┴─► chart ─► dependencies ─► package (tar+gzip) ─► artifact ─► push ─► read back
+//!  repository ─► archive (limits, paths) ────┴─► chart ─► dependencies ─► package (tar+gzip) ─► artifact ─► push
 //! ```
 //!
 //! Inputs: a [`crate::plan::HelmBuildPlan`] in its envelope. Outputs: the artifact; `chart`, `dependencies` and `source` beside it.

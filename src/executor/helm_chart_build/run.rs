@@ -116,7 +116,7 @@ impl Executor for HelmChartBuild {
 
     async fn collect(&self, cx: &Context, _plan: &Self::Plan, _handle: &Handle, work: Work) -> Result<Outputs, Failure> {
         cx.progress.step("collect");
-        // The artifact is what the push read back.
+        // The artifact is what the registry says it has.
         let Some(Built { artifact, metadata, dependencies }) = work.built else {
             return Err(Failure::new(FailureKind::Internal, "nothing was pushed"));
         };

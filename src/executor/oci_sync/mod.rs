@@ -1,7 +1,7 @@
 //! `oci-sync`: copies an artifact from one repository to another, digests kept, with what is about it (signatures, SBOMs,
 //! attestations).
 //!
-//! Input: a [`SyncPlan`]. Output: the artifact as read back from the destination, and beside it `image` (the keys of the hosted control
+//! Input: a [`SyncPlan`]. Output: the artifact as the destination says it has it, and beside it `image` (the keys of the hosted control
 //! plane's sync outputs), `source`, `referrers`, `blobs` and `no_op`. The work itself is [`oci::copy`]'s; nothing of it touches the
 //! workspace.
 //!
@@ -80,7 +80,7 @@ impl Executor for OciSync {
 
     async fn collect(&self, cx: &Context, plan: &SyncPlan, _handle: &Handle, work: Work) -> Result<Outputs, Failure> {
         cx.progress.step("collect");
-        // The copy has read the tag back from the destination; asking once more would only be a race with the next job.
+        // The destination has said what it stored; asking once more would only be a race with the next job.
         let report = work.report.ok_or_else(|| Failure::new(FailureKind::Internal, "nothing was copied"))?;
         Ok(outputs::outputs(report, &work.source, &plan.src_tag))
     }

@@ -6,11 +6,11 @@ use reqwest::{
     header::{ACCEPT, CONTENT_TYPE, HeaderValue},
 };
 
-use super::{Registry, check_digest, name_manifest};
+use super::{Registry, check_digest, name_manifest, said};
 use crate::{
     digest::Digest,
     oci::{
-        Cx, Descriptor, Error, Reference,
+        Accepted, Cx, Descriptor, Error, Reference,
         error::ContentError,
         manifest::{MAX_PUSHED, MAX_READ, effective_media_type},
         media_type,
@@ -56,8 +56,7 @@ impl Registry {
         if let Some(expected) = reference.digest() {
             check_digest(answer, expected, || self.name(reference))?;
         }
-        let said: Option<Digest> = answer.header("docker-content-digest").and_then(|text| text.trim().parse().ok());
-        let digest = reference.digest().cloned().or(said);
+        let digest = reference.digest().cloned().or_else(|| said(answer));
         let size = answer.header("content-length").and_then(|text| text.parse().ok());
         let kind = answer.header("content-type").map(|text| text.split(';').next().unwrap_or("").trim());
         Ok(match (digest, size, kind) {
@@ -94,7 +93,7 @@ impl Registry {
     async fn body(&self, cx: Cx<'_>, answer: Answer, reference: &Reference) -> Result<(Descriptor, Bytes), Error> {
         let what = self.name(reference);
         let kind = answer.header("content-type").map(str::to_owned);
-        let said: Option<Digest> = answer.header("docker-content-digest").and_then(|text| text.trim().parse().ok());
+        let said = said(&answer);
         let length = answer.response.content_length();
         let bytes = answer.bytes(cx, self.settings(), &what, MAX_READ).await?;
         let actual = bytes.len() as u64;
@@ -109,12 +108,11 @@ impl Registry {
         Ok((Descriptor::new(effective_media_type(kind.as_deref(), &bytes), digest, actual), bytes))
     }
 
-    /// Stores a manifest under a tag or its digest; what it refers to has to be there. Returns whether the registry has taken note of
-    /// its `subject`.
+    /// Stores a manifest under a tag or its digest; what it refers to has to be there.
     ///
     /// # Errors
     /// When it is too large, or the registry refuses it or says it got something else.
-    pub async fn put_manifest(&self, cx: Cx<'_>, reference: &Reference, manifest: &Descriptor, bytes: Bytes) -> Result<bool, Error> {
+    pub async fn put_manifest(&self, cx: Cx<'_>, reference: &Reference, manifest: &Descriptor, bytes: Bytes) -> Result<Accepted, Error> {
         if bytes.len() as u64 > MAX_PUSHED {
             return Err(ContentError::TooLarge { what: format!("the manifest for {}", self.display()), limit: MAX_PUSHED }.into());
         }
@@ -131,9 +129,12 @@ impl Registry {
                 return Err(answer.into_error(request.name()).await);
             }
             check_digest(&answer, &manifest.digest, || self.name(reference))?;
-            let subject = answer.header("oci-subject").is_some();
+            let accepted = Accepted {
+                lists_subject: answer.header("oci-subject").is_some(),
+                confirms_digest: said(&answer).as_ref() == Some(&manifest.digest),
+            };
             answer.finish().await;
-            Ok(subject)
+            Ok(accepted)
         })
         .await
     }

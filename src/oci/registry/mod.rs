@@ -182,10 +182,14 @@ impl Registry {
     }
 }
 
+/// The digest an answer names (`Docker-Content-Digest`).
+fn said(answer: &Answer) -> Option<Digest> {
+    answer.header("docker-content-digest")?.trim().parse().ok()
+}
+
 /// Compares what a registry says it has (`Docker-Content-Digest`) with what it should have. Another algorithm proves nothing.
 fn check_digest(answer: &Answer, expected: &Digest, what: impl FnOnce() -> String) -> Result<(), Error> {
-    let said: Option<Digest> = answer.header("docker-content-digest").and_then(|text| text.trim().parse().ok());
-    match said {
+    match said(answer) {
         Some(actual) if actual.algorithm() == expected.algorithm() && actual != *expected => {
             Err(ContentError::Digest { what: what(), expected: expected.clone(), actual }.into())
         }

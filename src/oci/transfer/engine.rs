@@ -3,9 +3,11 @@
 use std::{
     collections::{BTreeMap, HashSet},
     sync::Arc,
+    time::Duration,
 };
 
 use futures_util::FutureExt as _;
+use tokio::time::Instant;
 
 use super::{
     CopyOptions, CopyReport, Tally,
@@ -19,7 +21,7 @@ use crate::{
     digest::Digest,
     job::{Artifact, Platform},
     logs::{JobLog, Progress},
-    oci::{Cx, Descriptor, Error, Manifest, Repository, error::ContentError, media_type},
+    oci::{Accepted, Cx, Descriptor, Error, Manifest, Repository, error::ContentError, media_type},
     shutdown::Cancel,
 };
 
@@ -27,6 +29,10 @@ use crate::{
 const PUSHES: usize = 8;
 /// Blobs in flight where no setting says otherwise (layouts).
 const CEILING: usize = 8;
+
+/// A destination that takes this long to answer is worth being asked for more than may be needed. Registries of the same machine or
+/// network answer within a few milliseconds, others in tens.
+const FAR: Duration = Duration::from_millis(10);
 
 /// One copy under way.
 pub(super) struct Engine {
@@ -81,12 +87,17 @@ impl Engine {
     pub(super) async fn run(&self, reference: &str, tag: &str) -> Result<CopyReport, Error> {
         let cx = self.cx();
         self.destination.will_write();
-        let ((descriptor, bytes), current) = futures_util::try_join!(self.source.manifest(cx, reference), self.destination.find(cx, tag))?;
+        let asked = Instant::now();
+        let current = async { Ok((self.destination.find(cx, tag).await?, asked.elapsed())) };
+        let ((descriptor, bytes), (current, trip)) = futures_util::try_join!(self.source.manifest(cx, reference), current)?;
         let Selected { root, only } = platform::select(self, Node::new(descriptor, bytes, 0)?, reference).await?;
         let digest = root.descriptor.digest.clone();
         let unchanged = current.is_some_and(|current| current.digest == digest) && !self.options.deep;
         let graph = Graph::load(self, root, only.as_ref()).await?;
         let job = Arc::new(self.job(&graph));
+        if trip >= FAR {
+            job.begin();
+        }
         let upload = self.push_unless_known(&job, &graph, unchanged);
         let discover = async {
             if !self.options.referrers {
@@ -108,8 +119,10 @@ impl Engine {
             blobs += self.attach(&job, lacking).await?;
         }
         if !unchanged {
-            self.put(tag, root).await?;
-            self.read_back(tag, &digest).await?;
+            let accepted = self.put(tag, root).await?;
+            if !accepted.confirms_digest {
+                self.read_back(tag, &digest).await?;
+            }
         }
         Ok(CopyReport {
             artifact: Artifact {
@@ -136,7 +149,7 @@ impl Engine {
         Job::new(self, config)
     }
 
-    /// Learns the platform of an image that is not sent.
+    /// Learns the platform of an image of which only the tag is sent.
     async fn read_config(&self, job: &Job, graph: &Graph) -> Result<(), Error> {
         if let (Some(_), Manifest::Image(image)) = (&job.config, &graph.root().manifest) {
             job.note_platform(&self.source.blob(self.cx(), &image.config, platform::MAX_CONFIG).await?);
@@ -165,10 +178,13 @@ impl Engine {
     /// Pushes everything below the root, unless the destination has the root under its digest, and so all of it: then the same
     /// content only gets another tag. Returns whether it had.
     ///
-    /// While the destination is asked, the first blobs are asked for already; none is sent before it has answered.
+    /// While the destination is asked, the first blobs are asked for already. A near one has to answer before anything else is
+    /// asked of it; one that is [`FAR`] hears of the blobs in the meantime, since a blob it has costs it a short answer, and
+    /// a blob it lacks a round trip less.
     async fn push_unless_known(&self, job: &Arc<Job>, graph: &Graph, unchanged: bool) -> Result<(bool, Tally), Error> {
         if unchanged {
-            return self.read_config(job, graph).await.map(|()| (true, Tally::default()));
+            // Not even the configuration is read for its platform: most syncs of a mirror end here.
+            return Ok((true, Tally::default()));
         }
         let ask = async {
             let known = !self.options.deep && self.destination.find(self.cx(), graph.root().descriptor.digest.as_str()).await?.is_some();
@@ -186,8 +202,13 @@ impl Engine {
         let known = tokio::select! {
             biased;
             known = &mut ask => known?,
-            // Before the destination has answered it can end by an error alone, or with nothing to push.
-            tally = &mut push => return Ok((ask.await?, tally?)),
+            // Faster than the answer: an error, or nothing to push. An error of what was not needed does not count.
+            tally = &mut push => {
+                if !ask.await? {
+                    return Ok((false, tally?));
+                }
+                true
+            }
         };
         if known {
             drop(push);
@@ -206,7 +227,7 @@ impl Engine {
         Ok(tally)
     }
 
-    async fn put(&self, reference: &str, node: &Node) -> Result<bool, Error> {
+    async fn put(&self, reference: &str, node: &Node) -> Result<Accepted, Error> {
         self.destination.put_manifest(self.cx(), reference, &node.descriptor, node.bytes.clone()).await
     }
 
@@ -247,9 +268,13 @@ impl Engine {
         }
         let tally = self.push(job, work).await?;
         let pushes = attached.iter().map(|one| self.put(one.name(), one.graph.root()).boxed()).collect();
-        let listed = side_by_side(PUSHES, pushes).await?;
-        let unlisted: Vec<_> =
-            attached.into_iter().zip(listed).filter(|(one, listed)| !listed && one.tag.is_none()).map(|(one, _)| one).collect();
+        let accepted = side_by_side(PUSHES, pushes).await?;
+        let unlisted: Vec<_> = attached
+            .into_iter()
+            .zip(accepted)
+            .filter(|(one, accepted)| !accepted.lists_subject && one.tag.is_none())
+            .map(|(one, _)| one)
+            .collect();
         attached::register(self, &unlisted).await?;
         Ok(tally)
     }

@@ -34,7 +34,7 @@ pub(super) struct Job {
     /// Digest of the root's image configuration, which is read for its platform in passing.
     pub(super) config: Option<Digest>,
     pub(super) platform: OnceLock<Platform>,
-    /// Whether the destination is known to lack the root, so that blobs may be sent.
+    /// Whether the destination may be asked to take blobs.
     begun: watch::Sender<bool>,
     /// Whether a first blob has arrived, which tells if the destination checks what it is sent.
     arrived: watch::Sender<bool>,

@@ -116,7 +116,7 @@ pub struct CopiedReferrer {
 /// What was copied.
 #[derive(Debug, Clone)]
 pub struct CopyReport {
-    /// What the destination's tag names now.
+    /// What the destination's tag names now. Of an image that was there already the platform is not found out.
     pub artifact: Artifact,
     /// The same as descriptor: its size is that of the manifest alone.
     pub root: Descriptor,

@@ -31,6 +31,8 @@ pub(crate) enum What {
     Longer,
     /// The upload has no `Location`.
     NoLocation,
+    /// The right answer, so many milliseconds late.
+    Late(u64),
     /// No answer, ever.
     Hang,
 }
@@ -94,7 +96,7 @@ pub(super) fn instead(what: &What) -> Option<Reply> {
         What::Expired => Some(Reply::status(403).header("content-type", "application/json").body(Bytes::from_static(
             br#"{"errors":[{"code":"DENIED","message":"Your authorization token has expired. Reauthenticate and try again."}]}"#,
         ))),
-        What::Cut(_) | What::Short(_) | What::Corrupt | What::Longer | What::NoLocation | What::Hang => None,
+        What::Cut(_) | What::Short(_) | What::Corrupt | What::Longer | What::NoLocation | What::Late(_) | What::Hang => None,
     }
 }
 

@@ -195,8 +195,10 @@ async fn answer(Extract((state, port)): Extract<(Arc<State>, Port)>, request: Re
     let _in_flight = state.enter();
     let entry = state.note(&call);
     let fault = state.take_fault(&call);
-    if matches!(fault, Some(What::Hang)) {
-        std::future::pending::<()>().await;
+    match fault {
+        Some(What::Hang) => std::future::pending().await,
+        Some(What::Late(milliseconds)) => tokio::time::sleep(std::time::Duration::from_millis(milliseconds)).await,
+        _ => {}
     }
     let reply = match fault.as_ref().and_then(fault::instead) {
         Some(reply) => {
