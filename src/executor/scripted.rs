@@ -78,9 +78,12 @@ impl Executor for Scripted {
             cx.log.info(format_args!("the secret is {}", self.secret));
         }
         let line = format!("{}\n", "x".repeat(99));
+        let pipe = cx.log.pipe(Stream::Stdout);
         for _ in 0..self.output / line.len() {
-            cx.log.output(Stream::Stdout, line.as_bytes());
+            pipe.write(line.as_bytes());
+            pipe.room().await;
         }
+        drop(pipe);
         let sleep = tokio::time::sleep(self.duration);
         if self.deaf {
             sleep.await;

@@ -8,7 +8,7 @@ use std::{
         atomic::{AtomicU64, Ordering},
         mpsc,
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use jiff::Timestamp;
@@ -20,15 +20,12 @@ use super::{
     progress::Progress,
     record::{LogPolicy, Stream},
     secrets::{Added, Secrets},
-    sink::{Meeting, Sink, follow},
+    sink::{Meeting, Outlet, Sink, follow},
     spool::Spool,
 };
 
-/// How long a pump waits for the log at most before it reads on and lets the log drop what it cannot take.
-const PATIENCE: Duration = Duration::from_millis(250);
-
-/// Numbers below are the default pipes of [`JobLog::output`]; runner lines need none that lasts.
-const FIRST_PIPE: u64 = 2;
+/// The writer's stack: it calls nothing deep.
+const STACK: usize = 512 << 10;
 
 /// Handle of one execution's log. Cheap to clone; its calls never fail and never wait for disk or sink.
 #[derive(Clone, Default)]
@@ -46,22 +43,37 @@ struct Inner {
 }
 
 impl JobLog {
-    /// Begins a log in `folder` (made 0700 if need be), kept as `policy` says and handed to `sink` as it grows.
+    /// Begins a log in `folder` (made 0700 if need be), kept as `policy` says and handed to `sink` as it grows. A log that is there already
+    /// goes on; `sink` gets what is new.
     ///
     /// # Errors
     /// When the folder cannot be made, or no thread can be had.
     pub fn open(folder: &Path, policy: LogPolicy, sink: Box<dyn Sink>) -> std::io::Result<Self> {
+        Self::reopen(folder, policy, sink, 0)
+    }
+
+    /// As [`JobLog::open`], with records that are numbered higher than `after_seq`: what a reader has seen of a log it may have seen before a
+    /// power cut took it from the disk.
+    ///
+    /// # Errors
+    /// When the folder cannot be made, or no thread can be had.
+    pub fn reopen(folder: &Path, policy: LogPolicy, sink: Box<dyn Sink>, after_seq: u64) -> std::io::Result<Self> {
         let secrets = Arc::<Secrets>::default();
         let gauge = Arc::<Gauge>::default();
-        let spool = Spool::create(folder.to_owned(), policy)?;
-        let meeting = Arc::<Meeting>::default();
-        let pipeline = Pipeline::new(Arc::clone(&secrets), Arc::clone(&gauge), spool, Arc::clone(&meeting), policy.line);
-        let (sender, receiver) = mpsc::channel();
+        let spool = Spool::open(folder.to_owned(), policy, after_seq)?;
         // Threads, not tasks: a sink may block for as long as a terminal is paused, and the log outlives a runtime that shuts down.
-        std::thread::Builder::new().name("log-write".to_owned()).spawn(move || pipeline.run(&receiver))?;
-        let folder = folder.to_owned();
-        std::thread::Builder::new().name("log-sink".to_owned()).spawn(move || follow(&folder, &meeting, sink))?;
-        let inner = Inner { sender, gauge, policy, next_pipe: AtomicU64::new(FIRST_PIPE) };
+        let outlet = if sink.reads() {
+            let meeting = Arc::<Meeting>::default();
+            let (folder, last, outlet) = (folder.to_owned(), spool.last_seq(), Outlet::Thread(Arc::clone(&meeting)));
+            std::thread::Builder::new().name("log-sink".to_owned()).spawn(move || follow(&folder, last, &meeting, sink))?;
+            outlet
+        } else {
+            Outlet::Here(sink)
+        };
+        let pipeline = Pipeline::new(Arc::clone(&secrets), Arc::clone(&gauge), spool, outlet, policy.line);
+        let (sender, receiver) = mpsc::channel();
+        std::thread::Builder::new().name("log-write".to_owned()).stack_size(STACK).spawn(move || pipeline.run(&receiver))?;
+        let inner = Inner { sender, gauge, policy, next_pipe: AtomicU64::new(0) };
         Ok(Self { secrets, inner: Some(Arc::new(inner)), progress: None })
     }
 
@@ -86,12 +98,6 @@ impl JobLog {
     /// A line of the runner itself that a person should notice.
     pub fn warn(&self, text: impl fmt::Display) {
         self.line(Stream::Warning, &text);
-    }
-
-    /// Output of a tool, in whatever pieces it arrives. All callers share one unfinished line and one unfinished secret per stream: two tools at
-    /// once need a [`Pipe`] each.
-    pub fn output(&self, stream: Stream, bytes: &[u8]) {
-        self.send(u64::from(stream == Stream::Stderr), stream, bytes);
     }
 
     /// A stream of its own.
@@ -128,38 +134,57 @@ impl JobLog {
         Filter::new(Arc::clone(&self.secrets))
     }
 
-    /// Resolves when everything logged before is on disk and with the sink: only then may an outcome be shown. Ends unfinished lines. A sink that
-    /// does not catch up within the policy's limit is not waited for.
+    /// Whether tools wait for the log just now: time they take is not theirs.
+    #[must_use]
+    pub fn is_behind(&self) -> bool {
+        self.inner.as_ref().is_some_and(|inner| !inner.has_room())
+    }
+
+    /// Resolves when everything logged before is on disk and with the sink: only then may an outcome be shown. Ends unfinished lines. A sink, or a
+    /// disk, that gets nowhere for the policy's limit is not waited for.
     ///
     /// Returns whether the sink caught up.
     pub async fn flush(&self) -> bool {
         let Some(inner) = &self.inner else { return true };
-        let (reached, wait) = oneshot::channel();
-        if inner.sender.send(Message::Barrier(reached)).is_err() {
-            return false;
+        let (reached, mut wait) = oneshot::channel();
+        inner.send(Message::Barrier(reached));
+        let limit = inner.policy.flush_limit;
+        let mut progress = Progressing::new(inner);
+        loop {
+            match tokio::time::timeout(limit, &mut wait).await {
+                Ok(reached) => return reached.is_ok(),
+                Err(_) if progress.stopped_for() >= limit => return false,
+                Err(_) => {}
+            }
         }
-        matches!(tokio::time::timeout(inner.policy.flush_limit, wait).await, Ok(Ok(())))
     }
 
+    /// Never dropped: the runner has little to say, and it matters.
     fn line(&self, stream: Stream, text: &dyn fmt::Display) {
         let Some(inner) = &self.inner else { return };
         let pipe = inner.next_pipe.fetch_add(1, Ordering::Relaxed);
-        self.send(pipe, stream, format!("{text}\n").as_bytes());
-        let _ = inner.sender.send(Message::End { pipe });
+        inner.send(self.message(pipe, stream, format!("{text}\n").into_bytes()));
+        inner.send(Message::End { pipe });
     }
 
-    fn send(&self, pipe: u64, stream: Stream, bytes: &[u8]) {
-        let Some(inner) = &self.inner else { return };
-        let queued = inner.gauge.queued.fetch_add(bytes.len(), Ordering::AcqRel);
-        if queued.saturating_add(bytes.len()) > inner.policy.queue {
-            inner.gauge.queued.fetch_sub(bytes.len(), Ordering::AcqRel);
-            inner.gauge.dropped.fetch_add(bytes.len() as u64, Ordering::AcqRel);
-            return;
-        }
+    fn message(&self, pipe: u64, stream: Stream, bytes: Vec<u8>) -> Message {
         let step = self.progress.as_ref().map_or("", Progress::current_step);
-        let message = Message::Bytes { pipe, stream, step, time: Timestamp::now(), bytes: bytes.to_vec() };
+        Message::Bytes { pipe, stream, step, time: Timestamp::now(), bytes }
+    }
+}
+
+impl Inner {
+    fn send(&self, message: Message) {
+        self.gauge.queued.fetch_add(message.weight(), Ordering::AcqRel);
         // The thread is gone only if it panicked: a log is not worth a job.
-        let _ = inner.sender.send(message);
+        if self.sender.send(message).is_err() {
+            self.gauge.stalled.store(true, Ordering::Release);
+        }
+    }
+
+    /// Whether whoever writes may go on.
+    fn has_room(&self) -> bool {
+        self.gauge.queued.load(Ordering::Acquire) <= self.policy.queue / 2 || self.gauge.stalled.load(Ordering::Acquire)
     }
 }
 
@@ -178,154 +203,66 @@ pub struct Pipe {
 }
 
 impl Pipe {
-    /// The next bytes.
+    /// The next bytes. Whoever has more waits for [`Pipe::room`] first.
     pub fn write(&self, bytes: &[u8]) {
-        self.log.send(self.id, self.stream, bytes);
+        let Some(inner) = &self.log.inner else { return };
+        let gauge = &inner.gauge;
+        if gauge.stalled.load(Ordering::Acquire) && gauge.queued.load(Ordering::Acquire).saturating_add(bytes.len()) > inner.policy.queue {
+            gauge.dropped.fetch_add(bytes.len() as u64, Ordering::AcqRel);
+            return;
+        }
+        inner.send(self.log.message(self.id, self.stream, bytes.to_vec()));
     }
 
-    /// Resolves when the log has room again, or after a quarter of a second: a tool that writes faster than the disk is slowed down a
-    /// little rather than its lines lost, and a disk that hangs never stops it. Cancel-safe.
+    /// Resolves when the log has room again: a tool that writes faster than the disk is slowed down, and nothing of it lost. Only a disk that
+    /// gets nowhere for the policy's limit is not waited for any longer; what does not fit in memory then is dropped, and the log says so.
+    /// Cancel-safe.
     pub async fn room(&self) {
         let Some(inner) = &self.log.inner else { return };
-        let is_free = || inner.gauge.queued.load(Ordering::Acquire) <= inner.policy.queue / 2;
-        let wait = async {
-            loop {
-                let room = inner.gauge.room.notified();
-                if is_free() {
-                    return;
-                }
-                room.await;
+        let limit = inner.policy.stall_limit;
+        let mut progress = Progressing::new(inner);
+        loop {
+            let room = inner.gauge.room.notified();
+            if inner.has_room() {
+                return;
             }
-        };
-        // Giving up is fine, see above.
-        let _ = tokio::time::timeout(PATIENCE, wait).await;
+            let _ = tokio::time::timeout(limit, room).await;
+            if progress.stopped_for() >= limit {
+                inner.gauge.stalled.store(true, Ordering::Release);
+            }
+        }
+    }
+}
+
+/// Whether the writer gets anywhere. By the disk's time, also where tokio's is paused.
+struct Progressing<'a> {
+    inner: &'a Inner,
+    done: u64,
+    since: Instant,
+}
+
+impl<'a> Progressing<'a> {
+    fn new(inner: &'a Inner) -> Self {
+        Self { inner, done: inner.gauge.done.load(Ordering::Acquire), since: Instant::now() }
+    }
+
+    /// How long it has not, at the last look and at this one.
+    fn stopped_for(&mut self) -> Duration {
+        let done = self.inner.gauge.done.load(Ordering::Acquire);
+        if done != self.done {
+            (self.done, self.since) = (done, Instant::now());
+        }
+        self.since.elapsed()
     }
 }
 
 impl Drop for Pipe {
     fn drop(&mut self) {
         if let Some(inner) = &self.log.inner {
-            let _ = inner.sender.send(Message::End { pipe: self.id });
+            inner.send(Message::End { pipe: self.id });
         }
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::super::{Capture, Record, replay};
-    use super::*;
-
-    struct Bench {
-        folder: tempfile::TempDir,
-        sink: Capture,
-        log: JobLog,
-    }
-
-    fn open(policy: LogPolicy) -> Bench {
-        let (folder, sink) = (tempfile::tempdir().expect("a folder"), Capture::default());
-        let log = JobLog::open(folder.path(), policy, Box::new(sink.clone())).expect("opened");
-        Bench { folder, sink, log }
-    }
-
-    #[tokio::test]
-    async fn everything_is_there_after_the_barrier() {
-        let Bench { folder, sink, log } = open(LogPolicy::default());
-        let progress = Progress::default();
-        let log = log.with_progress(&progress);
-        log.add_secret("hunter2-hunter2");
-        progress.step("fetch");
-        log.info("begin\nhere is hunter2-hunter2");
-        let pipe = log.pipe(Stream::Stderr);
-        pipe.write(b"tool says hunter2-");
-        log.output(Stream::Stdout, b"other tool\n");
-        pipe.write(b"hunter2\x1b[0m, done\nno end");
-        drop(pipe);
-        log.warn("careful");
-        assert!(log.flush().await);
-        let expected = [
-            (Stream::Runner, "begin"),
-            (Stream::Runner, "here is ***"),
-            (Stream::Stdout, "other tool"),
-            (Stream::Stderr, "tool says ***, done"),
-            (Stream::Stderr, "no end"),
-            (Stream::Warning, "careful"),
-        ];
-        let records = sink.records();
-        assert_eq!(records.iter().map(|record| (record.stream, record.text.as_str())).collect::<Vec<_>>(), expected);
-        assert_eq!(records.iter().map(|record| record.seq).collect::<Vec<_>>(), [1, 2, 3, 4, 5, 6]);
-        assert!(records.iter().all(|record| record.step == "fetch"));
-        assert_eq!(replay(folder.path()).expect("readable").collect::<Result<Vec<Record>, _>>().expect("readable"), records);
-    }
-
-    #[tokio::test]
-    async fn short_secrets_are_named_as_such() {
-        let Bench { sink, log, folder: _folder } = open(LogPolicy::default());
-        log.add_secret("abc");
-        log.info("abc");
-        log.flush().await;
-        assert_eq!(sink.texts(), ["a secret of 3 characters is too short to be hidden in logs", "abc"]);
-    }
-
-    #[tokio::test]
-    async fn a_flood_without_line_breaks_stays_bounded() {
-        let policy = LogPolicy { head: 100_000, tail: 100_000, line: 1000, ..LogPolicy::default() };
-        let Bench { folder, sink, log } = open(policy);
-        let pipe = log.pipe(Stream::Stdout);
-        for _ in 0..1000 {
-            pipe.write(&vec![b'x'; 64 << 10]);
-            pipe.room().await;
-        }
-        drop(pipe);
-        log.flush().await;
-        let texts = sink.texts();
-        assert_eq!(texts.len(), 1, "{}", texts.len());
-        assert!(texts[0].ends_with("bytes left out]") && texts[0].len() < 1100);
-        assert!(std::fs::read_dir(folder.path()).expect("readable").count() < 4);
-    }
-
-    /// A sink that waits until it is let go.
-    struct Slow(mpsc::Receiver<()>, Capture);
-
-    impl Sink for Slow {
-        fn record(&mut self, record: &Record) {
-            if record.seq == 1 {
-                let _ = self.0.recv();
-            }
-            self.1.record(record);
-        }
-    }
-
-    #[tokio::test]
-    async fn a_slow_sink_does_not_hold_up_the_job_and_hears_what_it_missed() {
-        let (folder, sink) = (tempfile::tempdir().expect("a folder"), Capture::default());
-        let (go, wait) = mpsc::channel();
-        let policy = LogPolicy { head: 2000, tail: 8000, flush_limit: Duration::from_millis(50), ..LogPolicy::default() };
-        let log = JobLog::open(folder.path(), policy, Box::new(Slow(wait, sink.clone()))).expect("opened");
-        log.info("first");
-        for number in 0..20_000 {
-            log.output(Stream::Stdout, format!("line {number}\n").as_bytes());
-            if number % 1000 == 0 {
-                log.pipe(Stream::Stdout).room().await;
-            }
-        }
-        assert!(!log.flush().await, "the sink still holds the first line");
-        go.send(()).expect("it waits");
-        let log = JobLog { inner: log.inner, ..JobLog::default() };
-        while !log.flush().await {}
-        let texts = sink.texts();
-        assert_eq!((texts[0].as_str(), texts.last().map(String::as_str)), ("first", Some("line 19999")));
-        // The writer may still have been at it when the sink went on: then there is more than one.
-        assert!(texts.iter().any(|text| text.contains("left out here")), "{}", texts.len());
-        assert!(texts.len() < 10_000, "{}", texts.len());
-    }
-
-    #[tokio::test]
-    async fn what_does_not_fit_the_queue_is_counted() {
-        let Bench { sink, log, folder: _folder } = open(LogPolicy { queue: 10, ..LogPolicy::default() });
-        log.output(Stream::Stdout, &vec![b'x'; 50_000]);
-        log.info("short");
-        log.flush().await;
-        assert_eq!(sink.texts(), ["48 KiB of output are lost: they came faster than the log could be written", "short"]);
-        assert_eq!(sink.records()[0].stream, Stream::Gap);
-    }
-}
+mod tests;

@@ -7,7 +7,7 @@ use std::{
     collections::BTreeMap,
     sync::{
         Arc,
-        atomic::{AtomicU64, AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
         mpsc::Receiver,
     },
 };
@@ -20,13 +20,16 @@ use super::{
     lines::Lines,
     record::{Record, Stream},
     secrets::Secrets,
-    segment::{gap, size},
-    sink::Meeting,
+    segment::{Loss, gap, size},
+    sink::Outlet,
     spool::Spool,
 };
 
-/// Records written at once, at most.
-const BATCH: usize = 4096;
+/// Bytes of records that are gathered before they are published.
+const GATHER: usize = 32 << 10;
+
+/// Bytes that a message weighs besides what it carries: of a tool that writes byte by byte this is nearly all.
+const WEIGHT: usize = 128;
 
 /// What a handle sends.
 pub(super) enum Message {
@@ -38,14 +41,28 @@ pub(super) enum Message {
     Barrier(oneshot::Sender<()>),
 }
 
+impl Message {
+    /// How much of the queue it takes.
+    pub(super) fn weight(&self) -> usize {
+        match self {
+            Self::Bytes { bytes, .. } => WEIGHT + bytes.len(),
+            Self::End { .. } | Self::Barrier(_) => WEIGHT,
+        }
+    }
+}
+
 /// Counters that handles and thread share.
 #[derive(Debug, Default)]
 pub(super) struct Gauge {
-    /// Bytes on their way to the thread.
+    /// Weight of the messages on their way to the thread.
     pub(super) queued: AtomicUsize,
-    /// Bytes that were dropped because too many were on their way.
+    /// Messages that the thread has dealt with.
+    pub(super) done: AtomicU64,
+    /// Nothing was dealt with for so long that nobody waits any more, and what does not fit is dropped.
+    pub(super) stalled: AtomicBool,
+    /// Bytes that were dropped so.
     pub(super) dropped: AtomicU64,
-    /// Rung whenever the queue gets shorter.
+    /// Rung whenever the queue gets short.
     pub(super) room: Notify,
 }
 
@@ -74,15 +91,18 @@ pub(super) struct Pipeline {
     secrets: Arc<Secrets>,
     gauge: Arc<Gauge>,
     spool: Spool,
-    meeting: Arc<Meeting>,
+    outlet: Outlet,
+    /// Number of the last record the outlet knows of, and what it knows to be lost.
+    published: (u64, Loss),
     longest_line: usize,
     pipes: BTreeMap<u64, Pipe>,
     clean: Vec<u8>,
 }
 
 impl Pipeline {
-    pub(super) fn new(secrets: Arc<Secrets>, gauge: Arc<Gauge>, spool: Spool, meeting: Arc<Meeting>, longest_line: usize) -> Self {
-        Self { secrets, gauge, spool, meeting, longest_line, pipes: BTreeMap::new(), clean: Vec::new() }
+    pub(super) fn new(secrets: Arc<Secrets>, gauge: Arc<Gauge>, spool: Spool, outlet: Outlet, longest_line: usize) -> Self {
+        let published = (spool.last_seq(), Loss::default());
+        Self { secrets, gauge, spool, outlet, published, longest_line, pipes: BTreeMap::new(), clean: Vec::new() }
     }
 
     /// Works until every handle is gone.
@@ -90,17 +110,20 @@ impl Pipeline {
         let mut barriers = Vec::new();
         while let Ok(message) = messages.recv() {
             self.take(message, &mut barriers);
-            for message in messages.try_iter().take(BATCH) {
+            while self.spool.pending() < GATHER
+                && let Ok(message) = messages.try_recv()
+            {
                 self.take(message, &mut barriers);
             }
             self.publish(&mut barriers);
         }
         self.end_all();
         self.publish(&mut barriers);
-        self.meeting.close();
+        self.outlet.close();
     }
 
     fn take(&mut self, message: Message, barriers: &mut Vec<oneshot::Sender<()>>) {
+        let weight = message.weight();
         match message {
             Message::Bytes { pipe, stream, step, time, bytes } => {
                 self.tell_drops(time);
@@ -108,8 +131,6 @@ impl Pipeline {
                 (state.stream, state.step, state.time) = (stream, step, time);
                 self.feed(&mut state, &bytes);
                 self.pipes.insert(pipe, state);
-                self.gauge.queued.fetch_sub(bytes.len(), Ordering::AcqRel);
-                self.gauge.room.notify_waiters();
             }
             Message::End { pipe } => {
                 if let Some(mut state) = self.pipes.remove(&pipe) {
@@ -118,10 +139,16 @@ impl Pipeline {
             }
             Message::Barrier(reached) => {
                 self.end_all();
-                self.tell_drops(Timestamp::now());
+                let now = Timestamp::now();
+                self.tell_drops(now);
+                self.spool.tell_loss(now);
                 barriers.push(reached);
             }
         }
+        self.gauge.done.fetch_add(1, Ordering::AcqRel);
+        self.gauge.stalled.store(false, Ordering::Release);
+        self.gauge.queued.fetch_sub(weight, Ordering::AcqRel);
+        self.gauge.room.notify_waiters();
     }
 
     fn feed(&mut self, state: &mut Pipe, bytes: &[u8]) {
@@ -151,13 +178,17 @@ impl Pipeline {
             self.spool.append(gap(
                 0,
                 time,
-                format!("{} of output are lost: they came faster than the log could be written", size(dropped)),
+                format!("{} of output are lost here: the disk of the log took nothing for too long", size(dropped)),
             ));
         }
     }
 
     fn publish(&mut self, barriers: &mut Vec<oneshot::Sender<()>>) {
-        self.meeting.publish(self.spool.flush());
-        barriers.drain(..).for_each(|reached| self.meeting.barrier(reached));
+        let lost = self.spool.flush();
+        if (self.spool.last_seq(), lost) != self.published {
+            self.published = (self.spool.last_seq(), lost);
+            self.outlet.publish(lost);
+        }
+        self.outlet.pass(barriers.drain(..), lost);
     }
 }

@@ -1,5 +1,7 @@
 //! One line of a job's log.
 
+use std::time::Duration;
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -44,15 +46,18 @@ pub struct LogPolicy {
     pub tail: u64,
     /// Longest line in bytes; the rest of a longer one is cut off.
     pub line: usize,
-    /// Bytes that may wait to be processed; what comes on top is dropped and counted.
+    /// Bytes that may wait to be processed before whoever writes is asked to wait, see [`super::Pipe::room`].
     pub queue: usize,
-    /// How long [`super::JobLog::flush`] waits for a slow sink.
-    pub flush_limit: std::time::Duration,
+    /// How long [`super::JobLog::flush`] waits for a sink that gets nowhere.
+    pub flush_limit: Duration,
+    /// How long [`super::Pipe::room`] waits for a disk that gets nowhere.
+    pub stall_limit: Duration,
 }
 
 impl Default for LogPolicy {
-    /// 4 MiB of the beginning, 4 MiB of the end, lines of 64 KiB.
+    /// 64 MiB of the beginning, 16 MiB of the end, lines of 64 KiB.
     fn default() -> Self {
-        Self { head: 4 << 20, tail: 4 << 20, line: 64 << 10, queue: 4 << 20, flush_limit: std::time::Duration::from_secs(10) }
+        let (flush_limit, stall_limit) = (Duration::from_secs(10), Duration::from_secs(30));
+        Self { head: 64 << 20, tail: 16 << 20, line: 64 << 10, queue: 256 << 10, flush_limit, stall_limit }
     }
 }

@@ -9,6 +9,9 @@ use serde::{Deserialize, Serialize};
 
 use super::record::{Record, Stream};
 
+/// More bytes than the first line of a segment has.
+pub(super) const LONGEST_HEADER: usize = 128;
+
 /// First line of a segment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Header {
@@ -16,6 +19,14 @@ pub(super) struct Header {
     pub(super) offset: u64,
     /// Sequence number of its first record.
     pub(super) seq: u64,
+}
+
+impl Header {
+    /// Header, and its length as stored, of a segment that begins with `bytes`.
+    pub(super) fn of(bytes: &[u8]) -> Option<(Self, u64)> {
+        let length = bytes.iter().take(LONGEST_HEADER).position(|byte| *byte == b'\n')?;
+        Some((serde_json::from_slice(&bytes[..length]).ok()?, length as u64 + 1))
+    }
 }
 
 /// What is missing somewhere.
@@ -36,14 +47,26 @@ impl Loss {
     }
 }
 
+/// Number of the record in a line as it is stored: [`Record::seq`] comes first. 0 for anything else.
+pub(super) fn number(line: &[u8]) -> u64 {
+    let digits = line.strip_prefix(b"{\"seq\":").unwrap_or_default();
+    let end = digits.iter().position(|byte| !byte.is_ascii_digit()).unwrap_or(digits.len());
+    std::str::from_utf8(&digits[..end]).ok().and_then(|digits| digits.parse().ok()).unwrap_or(0)
+}
+
 /// The file of a segment; 0 is the head.
 pub(super) fn file(folder: &Path, index: u64) -> PathBuf {
     if index == 0 { folder.join("head.log") } else { folder.join(format!("tail-{index:08}.log")) }
 }
 
-/// The indices of the segments in `folder`, ascending.
+/// The indices of the segments in `folder`, ascending; none if there is no such folder.
 pub(super) fn indices(folder: &Path) -> std::io::Result<Vec<u64>> {
-    let mut found: Vec<u64> = fs_err::read_dir(folder)?
+    let entries = match fs_err::read_dir(folder) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(error),
+    };
+    let mut found: Vec<u64> = entries
         .flatten()
         .filter_map(|entry| {
             let name = entry.file_name();

@@ -1,13 +1,14 @@
 //! The log on disk while it is written: a head that stays and a tail that rolls.
 //!
 //! Input: records in order. Output: segments (see [`super::segment`]), never more than head + tail bytes of them. A disk that takes nothing
-//! more costs log lines, which are counted and told about, and never the job.
+//! more costs log lines, which are counted and told about, and never the job. A log whose writer died is gone on with.
 
-use std::{collections::VecDeque, io, io::Write as _, path::PathBuf};
+use std::{collections::VecDeque, io, io::Write as _, os::unix::fs::FileExt as _, path::PathBuf};
 
 use fs_err::os::unix::fs::OpenOptionsExt as _;
 
 use super::{
+    found::Found,
     record::{LogPolicy, Record},
     segment::{self, Header, Loss, gap, size},
 };
@@ -15,16 +16,8 @@ use super::{
 /// The tail is this many segments: forgetting one forgets that part of it.
 const TAIL_SEGMENTS: u64 = 8;
 
-/// How far readers may read.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct Extent {
-    /// Oldest segment of the tail that is still there; 0 while there is no tail.
-    pub(super) oldest: u64,
-    /// Segment being written.
-    pub(super) newest: u64,
-    /// Bytes of it that are whole records.
-    pub(super) length: u64,
-}
+/// Bytes of records that are gathered before they are written.
+const GATHER: usize = 64 << 10;
 
 /// Writer of one log.
 #[derive(Debug)]
@@ -51,38 +44,56 @@ pub(super) struct Spool {
 }
 
 impl Spool {
-    /// Begins a log in `folder`, which is made if need be (0700).
-    pub(super) fn create(folder: PathBuf, policy: LogPolicy) -> io::Result<Self> {
+    /// Begins a log in `folder`, which is made if need be (0700), or goes on with the one that is there. Its next record gets a number higher
+    /// than `after_seq`, whatever is there.
+    pub(super) fn open(folder: PathBuf, policy: LogPolicy, after_seq: u64) -> io::Result<Self> {
         use std::os::unix::fs::DirBuilderExt as _;
         std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&folder).map_err(|error| {
             io::Error::new(error.kind(), format!("the folder of the log, '{}', cannot be made: {error}", folder.display()))
         })?;
+        let found = Found::look(&folder)?;
         let mut spool = Self {
             folder,
             policy,
-            index: 0,
-            file: None,
-            length: 0,
-            filled: 0,
+            index: found.index,
+            file: found.file,
+            length: found.length,
+            filled: found.filled,
             pending: Vec::new(),
             pending_lines: 0,
-            offset: 0,
-            next_seq: 1,
-            tail: VecDeque::new(),
+            offset: found.offset,
+            next_seq: found.next_seq.max(after_seq + 1),
+            tail: found.tail,
             lost: Loss::default(),
             notice: None,
         };
-        spool.open()?;
+        if spool.file.is_none() {
+            spool.begin_segment()?;
+        }
         Ok(spool)
+    }
+
+    /// Number of the last record.
+    pub(super) const fn last_seq(&self) -> u64 {
+        self.next_seq - 1
     }
 
     /// Numbers `record` and takes it; [`Spool::flush`] brings it to disk.
     pub(super) fn append(&mut self, record: Record) {
+        self.tell_loss(record.time);
+        self.take(record);
+        // One read of a pipe can make many times its bytes of records.
+        if self.pending.len() >= GATHER {
+            self.write();
+        }
+    }
+
+    /// If the disk refused lines, the next record says so.
+    pub(super) fn tell_loss(&mut self, time: jiff::Timestamp) {
         if self.lost.is_some() && self.notice.is_none() {
             let text = format!("{} lines ({}) of the log are lost here: its disk was full", self.lost.lines, size(self.lost.bytes));
-            self.notice = self.take(gap(0, record.time, text));
+            self.notice = self.take(gap(0, time, text));
         }
-        self.take(record);
     }
 
     /// Returns the size of the record as stored.
@@ -102,11 +113,15 @@ impl Spool {
         Some(line.len())
     }
 
-    /// Brings everything to the file. Returns how far readers may read, and what the disk has refused and no record tells of yet.
-    pub(super) fn flush(&mut self) -> (Extent, Loss) {
+    /// Bytes that wait to be written.
+    pub(super) const fn pending(&self) -> usize {
+        self.pending.len()
+    }
+
+    /// Brings everything to the file, for readers to see. Returns what the disk has refused and no record tells of yet.
+    pub(super) fn flush(&mut self) -> Loss {
         self.write();
-        let oldest = self.tail.front().map_or(self.index, |(index, _)| *index);
-        (Extent { oldest, newest: self.index, length: self.length }, self.lost)
+        self.lost
     }
 
     fn write(&mut self) {
@@ -114,39 +129,55 @@ impl Spool {
             return;
         }
         let notice = self.notice.take();
-        match self.try_write() {
-            Ok(()) if notice.is_some() => self.lost = Loss::default(),
-            Ok(()) => {}
-            Err(error) => {
-                tracing::debug!(%error, "the log cannot be written");
-                if let Some(file) = &self.file {
-                    // Part of a record may be there: readers stop at the last whole one, and the next write begins there.
-                    let _ = file.set_len(self.length);
-                }
-                // The notice is not a line of the log.
-                self.lost.add(self.pending.len() - notice.unwrap_or(0), self.pending_lines - u64::from(notice.is_some()));
-                self.offset -= self.pending.len() as u64;
+        let before = self.length;
+        let error = self.try_write().err();
+        // Whole lines that are there may have been read: they stay, and the next write begins behind them.
+        let written = usize::try_from(self.length - before).unwrap_or(0).min(self.pending.len());
+        let kept = self.pending[..written].iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
+        self.length = before + kept as u64;
+        if kept > 0 && notice.is_some() {
+            self.lost = Loss::default();
+        }
+        if let Some(error) = error {
+            tracing::debug!(%error, "the log cannot be written");
+            if let Some(file) = &self.file {
+                let _ = file.set_len(self.length);
             }
+            let lines = self.pending[kept..].split_inclusive(|byte| *byte == b'\n').count() as u64;
+            // The notice, which comes first, is not a line of the log.
+            let notice = notice.filter(|_| kept == 0);
+            self.lost.add(self.pending.len() - kept - notice.unwrap_or(0), lines - u64::from(notice.is_some()));
+            self.offset -= (self.pending.len() - kept) as u64;
         }
         self.pending.clear();
         self.pending_lines = 0;
     }
 
+    /// Adds what it writes to `length`, and may stop anywhere.
     fn try_write(&mut self) -> io::Result<()> {
-        use io::Seek as _;
         if self.file.is_none() {
-            self.open()?;
+            self.begin_segment()?;
         }
-        if let Some(file) = &mut self.file {
-            file.seek(io::SeekFrom::Start(self.length))?;
-            file.write_all(&self.pending)?;
-            self.length += self.pending.len() as u64;
+        let Some(file) = &self.file else { return Ok(()) };
+        let start = self.length;
+        let mut rest = self.pending.as_slice();
+        while !rest.is_empty() {
+            match file.file().write_at(rest, self.length) {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(count) => {
+                    self.length += count as u64;
+                    rest = &rest[count..];
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
         }
+        debug_assert_eq!(self.length - start, self.pending.len() as u64);
         Ok(())
     }
 
     /// Opens the current segment and writes its header.
-    fn open(&mut self) -> io::Result<()> {
+    fn begin_segment(&mut self) -> io::Result<()> {
         let path = segment::file(&self.folder, self.index);
         let mut file = fs_err::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?;
         let header = Header { offset: self.offset - self.pending.len() as u64, seq: self.next_seq - self.pending_lines };
@@ -172,7 +203,7 @@ impl Spool {
         {
             let _ = std::fs::remove_file(segment::file(&self.folder, index));
         }
-        if let Err(error) = self.open() {
+        if let Err(error) = self.begin_segment() {
             tracing::debug!(%error, "a segment of the log cannot be opened");
             self.file = None;
         }
@@ -200,7 +231,7 @@ mod tests {
     fn keeps_head_and_tail_and_says_what_is_missing() {
         let folder = tempfile::tempdir().expect("a folder");
         let policy = LogPolicy { head: 1000, tail: 4000, ..LogPolicy::default() };
-        let mut spool = Spool::create(folder.path().to_owned(), policy).expect("made");
+        let mut spool = Spool::open(folder.path().to_owned(), policy, 0).expect("made");
         for number in 1..=2000 {
             spool.append(record(format!("line {number}")));
             if number % 7 == 0 {
@@ -222,13 +253,13 @@ mod tests {
     fn a_full_disk_costs_lines_and_says_so() {
         let folder = tempfile::tempdir().expect("a folder");
         let policy = LogPolicy { head: 300, tail: 8000, ..LogPolicy::default() };
+        let mut spool = Spool::open(folder.path().to_owned(), policy, 0).expect("made");
         // The first tail segment is on a device that is always full; the next one works.
         std::os::unix::fs::symlink("/dev/full", folder.path().join("tail-00000001.log")).expect("linked");
-        let mut spool = Spool::create(folder.path().to_owned(), policy).expect("made");
         let mut lost = 0;
         for number in 1..=40 {
             spool.append(record(format!("line {number}")));
-            lost = lost.max(spool.flush().1.lines);
+            lost = lost.max(spool.flush().lines);
         }
         assert!(lost > 3, "{lost}");
         let texts = texts(folder.path());

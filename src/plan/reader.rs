@@ -29,6 +29,17 @@ pub enum Strictness {
 /// Reads the secret that `{"file": …}` names; the error is a sentence that completes "cannot read the secret: ".
 pub type SecretLoader<'a> = dyn Fn(&str) -> Result<SecretString, String> + 'a;
 
+/// Something in a plan that means something only on the machine it was written on.
+#[derive(Debug, Clone)]
+pub enum FromHere {
+    /// A folder: a path, relative to the job file or absolute, or a `file://` URL.
+    Path,
+    /// A secret, read from the file that stands there.
+    Secret(SecretString),
+    /// A number that is meant as it is written (`1.10`), which other forms of the plan do not keep.
+    Literal,
+}
+
 /// State of one decoding.
 pub(crate) struct Reader<'a> {
     pub(crate) strictness: Strictness,
@@ -36,12 +47,21 @@ pub(crate) struct Reader<'a> {
     pub(crate) problems: Vec<Problem>,
     pub(crate) warnings: Vec<Problem>,
     pub(crate) secrets: Vec<SecretString>,
+    pub(crate) from_here: Vec<(Position, FromHere)>,
     path: Vec<String>,
 }
 
 impl<'a> Reader<'a> {
     pub(crate) fn new(strictness: Strictness, loader: Option<&'a SecretLoader<'a>>) -> Self {
-        Self { strictness, loader, problems: Vec::new(), warnings: Vec::new(), secrets: Vec::new(), path: Vec::new() }
+        Self {
+            strictness,
+            loader,
+            problems: Vec::new(),
+            warnings: Vec::new(),
+            secrets: Vec::new(),
+            from_here: Vec::new(),
+            path: Vec::new(),
+        }
     }
 
     /// Whether a person wrote the document here.
@@ -78,6 +98,11 @@ impl<'a> Reader<'a> {
             if path.is_empty() || segment.starts_with('[') { path + segment } else { path + "." + segment }
         });
         Problem { path, at, defect }
+    }
+
+    /// Notes that the value at that place means something only here.
+    pub(crate) fn is_from_here(&mut self, at: Option<Position>, what: FromHere) {
+        self.from_here.extend(at.map(|at| (at, what)));
     }
 
     /// Records the wrong type of `node`.
@@ -139,6 +164,11 @@ impl<'n> Object<'n> {
     pub(crate) fn entry(&self, name: &str) -> Option<&'n Entry> {
         let names = self.names(name);
         self.entries.iter().find(|entry| names.contains(&entry.key.as_str()))
+    }
+
+    /// Notes that a field holds a path of this machine.
+    pub(crate) fn is_local_path(&self, r: &mut Reader<'_>, name: &str) {
+        r.is_from_here(self.entry(name).and_then(|entry| entry.value.at), FromHere::Path);
     }
 
     /// Records a mistake in a field, at its value or, if it is not there, at the object.

@@ -9,7 +9,7 @@ use crate::yaml::{Kind, Node};
 use super::{
     Defect,
     macros::object,
-    reader::{Object, Reader},
+    reader::{FromHere, Object, Reader},
     syntax,
     values::Decode,
 };
@@ -119,7 +119,10 @@ fn from_file(path: &str, object: &Object<'_>, r: &mut Reader<'_>) -> Option<Secr
         return None;
     };
     match load(path) {
-        Ok(value) => Some(known(value, r)),
+        Ok(value) => {
+            r.is_from_here(object.at, FromHere::Secret(value.clone()));
+            Some(known(value, r))
+        }
         Err(problem) => {
             let remedy = format!("{problem}: give a readable text file, by its path relative to the job file").into();
             let name = syntax::shown(path);

@@ -4,7 +4,10 @@ use std::fmt;
 
 use crate::yaml::{Kind, Node};
 
-use super::{reader::Reader, values::Decode};
+use super::{
+    reader::{FromHere, Reader},
+    values::Decode,
+};
 
 /// Text, or the text of a number (as written) or boolean.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,7 +33,10 @@ impl Decode for Text {
     fn decode(node: &Node, r: &mut Reader<'_>) -> Option<Self> {
         let text = match &node.kind {
             Kind::String(text) => text.clone(),
-            Kind::Number(_, literal) => literal.to_string(),
+            Kind::Number(_, literal) => {
+                r.is_from_here(node.at, FromHere::Literal);
+                literal.to_string()
+            }
             Kind::Bool(value) => value.to_string(),
             _ => {
                 r.wrong_type(node, Self::WHAT);

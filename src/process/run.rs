@@ -204,19 +204,30 @@ impl Watch<'_> {
     /// It exited and its pipes are still open: somebody it started holds them.
     async fn drain(&self, group: &Group, limit: Duration, streams: impl Future<Output = Result<(), Broken>> + Unpin) -> Result<(), Broken> {
         let mut streams = streams;
-        if let Ok(Ok(result)) = self.cancel.run(timeout(limit, &mut streams)).await {
+        if let Ok(Some(result)) = self.cancel.run(self.patiently(limit, &mut streams)).await {
             return result;
         }
         // A cancelled run may still have the rest of its output in the pipes: look once more before anybody is blamed.
-        if let Ok(result) = timeout(Duration::from_millis(10), &mut streams).await {
+        if let Some(result) = self.patiently(Duration::from_millis(10), &mut streams).await {
             return result;
         }
         let holders = group.kill();
         self.log.warn(format_args!("{} is over, but {} still held its output: killed", self.program, names(&holders)));
-        timeout(AFTER_KILL, &mut streams).await.unwrap_or_else(|_| {
+        self.patiently(AFTER_KILL, &mut streams).await.unwrap_or_else(|| {
             self.log.warn(format_args!("the output of {} is still held open by an unknown process: not waiting for it", self.program));
             Ok(())
         })
+    }
+
+    /// The result of `streams`, if there is one within `limit`. While the log is what they wait for, nobody who holds a pipe is to blame.
+    async fn patiently<T>(&self, limit: Duration, streams: &mut (impl Future<Output = T> + Unpin)) -> Option<T> {
+        loop {
+            match timeout(limit, &mut *streams).await {
+                Ok(result) => return Some(result),
+                Err(_) if self.log.is_behind() => {}
+                Err(_) => return None,
+            }
+        }
     }
 
     /// Whoever is left of a command that is over goes too.

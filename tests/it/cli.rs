@@ -122,7 +122,7 @@ fn settings_come_from_flag_environment_and_file_in_that_order() {
     assert_eq!(row("kill_grace"), "1s from flag --kill-grace");
     assert_eq!(row("log_level"), "warn from environment BUILD_RUNNER_LOG_LEVEL");
     assert_eq!(row("state_dir"), format!("/from/file from {}:3", file.display()));
-    assert_eq!(row("job_log_head"), "4MiB from default");
+    assert_eq!(row("job_log_head"), "64MiB from default");
 }
 
 #[test]

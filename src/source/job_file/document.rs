@@ -8,7 +8,7 @@ use crate::{
     yaml::{self, Dialect, Limits, Node},
 };
 
-use super::{JobFile, Located, Mistake, Rejected, error::label, text};
+use super::{JobFile, Located, Mistake, Portable, Rejected, error::label, text};
 
 /// Keys of a job file.
 const FIELDS: Fields = &[&["type"], &["plan"], &["id"], &["operation"], &["timeouts"], &["metadata"]];
@@ -58,8 +58,9 @@ fn job(node: &Node, path: &Path, base: &Path) -> Result<JobFile, Vec<Located>> {
     if let Some((id, job_type, operation, timeouts, metadata, plan)) = parts.filter(|_| reader.problems.is_empty()) {
         let id_at = node.get("id").and_then(|id| id.at);
         let plan_at = node.get("plan").unwrap_or(node).at;
+        let portable = Portable::new(node, reader.from_here);
         let (secrets, base, path) = (reader.secrets, base.to_owned(), path.to_owned());
-        return Ok(JobFile { id, job_type, operation, timeouts, metadata, plan, secrets, base, path, id_at, plan_at });
+        return Ok(JobFile { id, job_type, operation, timeouts, metadata, plan, secrets, base, path, portable, id_at, plan_at });
     }
     let locate = |problem: crate::plan::Problem| Located {
         file: label(path),

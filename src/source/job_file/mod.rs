@@ -6,6 +6,7 @@
 
 mod document;
 mod error;
+mod portable;
 #[cfg(test)]
 mod tests;
 mod text;
@@ -18,6 +19,7 @@ use std::{
 use secrecy::SecretString;
 
 pub use error::{Located, Mistake, Rejected};
+pub use portable::Portable;
 
 use crate::{
     job::{JobId, JobType, Operation},
@@ -46,6 +48,8 @@ pub struct JobFile {
     pub base: PathBuf,
     /// The file, as it was named.
     pub path: PathBuf,
+    /// The job for a machine elsewhere.
+    pub portable: Portable,
     /// Where its id is in it.
     pub(crate) id_at: Option<Position>,
     /// Where the plan begins in it.

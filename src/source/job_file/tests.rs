@@ -58,6 +58,25 @@ fn secrets_come_from_files_beside_the_job_file() {
 }
 
 #[test]
+fn what_is_sent_elsewhere_has_absolute_paths_and_the_secrets_of_files() {
+    let folder = tempfile::tempdir().expect("a folder");
+    std::fs::write(folder.path().join("token"), "hunter2\n").expect("writes");
+    let text = "type: docker-build\nmetadata: {file: token}\nplan:\n  git_source: {url: ../src}\n  docker_build_plan:\n    build_args: {VERSION: 1.10, file: token}\n    secrets: {npm: {file: token}}\n  dst_registry: {registry_type: oci_layout, repository: out}\n";
+    std::fs::write(folder.path().join("job.yaml"), text).expect("writes");
+    let job = read(&folder.path().join("job.yaml")).expect("reads").remove(0);
+    let sent = job.portable.to_json(|path| format!("/abs/{path}"));
+    assert_eq!(
+        sent,
+        serde_json::json!({"type": "docker-build", "metadata": {"file": "token"}, "plan": {
+            "git_source": {"url": "/abs/../src"},
+            "docker_build_plan": {"build_args": {"VERSION": "1.10", "file": "token"}, "secrets": {"npm": {"value": "hunter2"}}},
+            "dst_registry": {"registry_type": "oci_layout", "repository": "/abs/out"},
+        }})
+    );
+    assert!(!format!("{job:?}").contains("hunter2"));
+}
+
+#[test]
 fn files_that_are_no_text_are_refused_by_name() {
     let folder = tempfile::tempdir().expect("a folder");
     let file = folder.path().join("job.json");
