@@ -3,11 +3,12 @@
 use std::{
     io::{BufRead as _, BufReader},
     process::{Command, Stdio},
+    time::{Duration, Instant},
 };
 
 use build_runner::{
     job::{ExecutionId, JobId},
-    journal::{Entry, Journal, replay},
+    journal::{Entry, Intent, Journal, replay},
 };
 use jiff::Timestamp;
 
@@ -98,4 +99,35 @@ fn everything_called_durable_survives_kill_9() {
         let known = |key: &String| opened.iter().any(|(task, number)| *key == self::key(*task, *number));
         assert!(open.iter().filter(|key| !known(key)).count() <= TASKS);
     }
+}
+
+/// Time of each of `count` entries that `tasks` tasks write at once, and of all together.
+async fn timed(journal: &Journal, tasks: usize, count: usize) -> (Vec<Duration>, Duration) {
+    let start = Instant::now();
+    let write = async |task: usize| {
+        let mut times = Vec::new();
+        for number in 0..count / tasks {
+            let entry =
+                Entry::Claiming { job: "job".parse().unwrap(), key: key(task, number), at: Timestamp::now(), intent: Intent::default() };
+            let before = Instant::now();
+            assert!(journal.write(entry).await);
+            times.push(before.elapsed());
+        }
+        times
+    };
+    let mut times = futures_util::future::join_all((0..tasks).map(write)).await.concat();
+    times.sort_unstable();
+    (times, start.elapsed())
+}
+
+#[tokio::test]
+async fn many_writers_share_a_sync() {
+    let state = tempfile::tempdir().unwrap();
+    let (journal, _) = Journal::open(state.path()).unwrap();
+    let (alone, _) = timed(&journal, 1, 200).await;
+    let (_, together) = timed(&journal, 100, 10_000).await;
+    let (median, per_second) = (alone[alone.len() / 2], 10_000.0 / together.as_secs_f64());
+    println!("one writer: {median:?} an entry; a hundred: {per_second:.0} entries a second");
+    // Disks differ, so the bound is relative: a hundred entries take the time of a few, not of a hundred.
+    assert!(together < median * 10_000 / 4, "one writer: {median:?} an entry; a hundred: {together:?} for 10,000");
 }
