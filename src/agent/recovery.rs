@@ -155,10 +155,7 @@ impl Recovery {
     async fn claim(&self, job: &JobId, key: &str, intent: &Intent, stop: &Cancel) -> Result<Option<ExecutionId>, ()> {
         let attempt = || self.source.claim(job, key);
         let on_retry = |error: &Error, _| tracing::debug!(%job, %error, "an open claim cannot be settled now");
-        let answer = match stop.run(retry::retry(Policy::FOR_EVER, stop, Error::advice, on_retry, attempt)).await {
-            Ok(answer) => answer,
-            Err(_) => return Err(()),
-        };
+        let Ok(answer) = stop.run(retry::retry(Policy::FOR_EVER, stop, Error::advice, on_retry, attempt)).await else { return Err(()) };
         let why = match answer {
             Ok(Claim::Ours(execution)) => {
                 let (job_type, log_stream) = (intent.job_type.clone(), intent.log_stream.clone());

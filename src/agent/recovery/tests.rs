@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use super::*;
 use crate::{
     agent::scripted_source::{ScriptedSource, at_once, away},
-    job::{FailureKind, Outcome, Outputs, Receipt, ReceiptOutcome},
+    job::{FailureKind, Outcome, Receipt, ReceiptOutcome},
     logs::{JobLog, LogPolicy, Record},
 };
 
@@ -63,7 +63,7 @@ impl Scene {
     }
 
     fn receipt(&self) -> Receipt {
-        let outcome = Outcome::Succeeded(Box::new(Outputs::default()));
+        let outcome = Outcome::Succeeded(Box::default());
         Receipt::new(self.job.clone(), "noop", Timestamp::UNIX_EPOCH, Timestamp::UNIX_EPOCH, outcome)
     }
 
