@@ -7,6 +7,7 @@
 use std::{future::Future, time::Duration};
 
 use backon::{BackoffBuilder as _, ExponentialBuilder};
+use jiff::Timestamp;
 
 use crate::shutdown::Cancel;
 
@@ -115,6 +116,17 @@ where
     }
 }
 
+/// The value of `Retry-After`: seconds or a date (RFC 9110 §10.2.3).
+#[must_use]
+pub fn parse_retry_after(value: &str, now: Timestamp) -> Option<Duration> {
+    let value = value.trim();
+    if let Ok(seconds) = value.parse::<u64>() {
+        return Some(Duration::from_secs(seconds));
+    }
+    let date = jiff::fmt::rfc2822::parse(value).ok()?.timestamp();
+    Some(Duration::try_from(date.duration_since(now)).unwrap_or(Duration::ZERO))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -171,5 +183,14 @@ mod tests {
         assert_eq!(backoff.next(Advice::GiveUp), None);
         backoff.reset();
         assert!(backoff.next(Advice::Retry).is_some_and(|wait| wait <= Duration::from_millis(500)));
+    }
+
+    #[test]
+    fn retry_after_is_seconds_or_a_date() {
+        let now: Timestamp = "2015-10-21T07:27:00Z".parse().expect("valid");
+        assert_eq!(parse_retry_after(" 120 ", now), Some(Duration::from_mins(2)));
+        assert_eq!(parse_retry_after("Wed, 21 Oct 2015 07:28:00 GMT", now), Some(Duration::from_mins(1)));
+        assert_eq!(parse_retry_after("Wed, 21 Oct 2015 07:26:00 GMT", now), Some(Duration::ZERO));
+        assert_eq!(parse_retry_after("soon", now), None);
     }
 }

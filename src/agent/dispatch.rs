@@ -4,9 +4,12 @@ use std::{panic::AssertUnwindSafe, time::Duration};
 
 use futures_util::FutureExt as _;
 
+use serde_json::Value;
+
+use super::Ledger;
 use crate::{
     executor::{Context, Executor, Readiness, helm_chart_build::HelmChartBuild, noop::Noop, oci_sync::OciSync},
-    job::{Failure, FailureKind, JobType, Outputs},
+    job::{Failure, FailureKind, JobType, Outputs, Phase},
     plan::Plan,
     shutdown::Cancel,
 };
@@ -20,20 +23,22 @@ pub struct Executors {
 }
 
 impl Executors {
-    /// Drives the executor that `plan` asks for, cleanup included.
+    /// Drives the executor that `plan` asks for, cleanup included. `ledger` hears of its handle before anything is made, and of each phase.
     ///
     /// # Errors
     /// Whatever failed first. A failure of cleanup is logged, never returned.
-    pub async fn run(&self, plan: &Plan, cx: &Context, cleanup_deadline: Duration) -> Result<Outputs, Failure> {
+    pub async fn run(&self, plan: &Plan, cx: &Context, ledger: &dyn Ledger, cleanup_deadline: Duration) -> Result<Outputs, Failure> {
         #[cfg(test)]
         if let (Plan::Noop(_), Some(scripted)) = (plan, &self.scripted) {
-            return drive(scripted, cx, &(), cleanup_deadline).await;
+            return drive(scripted, cx, &(), ledger, cleanup_deadline).await;
         }
         let noop = Noop { job_type: plan.job_type() };
         match plan {
-            Plan::NoopBuild(_) | Plan::NoopSync(_) | Plan::Noop(_) | Plan::HealthCheck(_) => drive(&noop, cx, &(), cleanup_deadline).await,
-            Plan::HelmChartBuild(plan) => drive(&HelmChartBuild, cx, plan, cleanup_deadline).await,
-            Plan::OciSync(plan) => drive(&OciSync, cx, plan, cleanup_deadline).await,
+            Plan::NoopBuild(_) | Plan::NoopSync(_) | Plan::Noop(_) | Plan::HealthCheck(_) => {
+                drive(&noop, cx, &(), ledger, cleanup_deadline).await
+            }
+            Plan::HelmChartBuild(plan) => drive(&HelmChartBuild, cx, plan, ledger, cleanup_deadline).await,
+            Plan::OciSync(plan) => drive(&OciSync, cx, plan, ledger, cleanup_deadline).await,
             Plan::DockerBuild(_)
             | Plan::ContainerImageBuild(_)
             | Plan::TerraformModuleBuild(_)
@@ -46,30 +51,62 @@ impl Executors {
         }
     }
 
+    /// Removes what an execution of that type may have left, by the handle that was written down before it began. Harmless when
+    /// nothing was left.
+    ///
+    /// # Errors
+    /// When the handle is not one of that type's, when something cannot be removed, or not within `deadline`.
+    pub async fn clean_up_after(&self, job_type: JobType, handle: Value, cx: &Context, deadline: Duration) -> Result<(), Failure> {
+        #[cfg(test)]
+        if let (JobType::Noop, Some(scripted)) = (job_type, &self.scripted) {
+            return revisit(scripted, handle, cx, deadline).await;
+        }
+        match job_type {
+            JobType::NoopBuild | JobType::NoopSync | JobType::Noop | JobType::HealthCheck => {
+                revisit(&Noop { job_type }, handle, cx, deadline).await
+            }
+            JobType::HelmChartBuild => revisit(&HelmChartBuild, handle, cx, deadline).await,
+            JobType::OciSync => revisit(&OciSync, handle, cx, deadline).await,
+            JobType::DockerBuild
+            | JobType::ContainerImageBuild
+            | JobType::TerraformModuleBuild
+            | JobType::KubernetesManifestBuild
+            | JobType::KubernetesManifestDeploy
+            | JobType::ShipwrightBuild
+            | JobType::PipelineRun
+            | JobType::FlatpakBuild
+            | JobType::FlatpakUpload => Err(unsupported(job_type)),
+        }
+    }
+
     /// Whether jobs of each type can run here.
     pub async fn probe(&self) -> Vec<(JobType, Readiness)> {
         let mut found = Vec::with_capacity(JobType::ALL.len());
         for &job_type in JobType::ALL {
-            let readiness = match job_type {
-                JobType::NoopBuild | JobType::NoopSync | JobType::Noop | JobType::HealthCheck => Noop { job_type }.probe().await,
-                JobType::HelmChartBuild => HelmChartBuild.probe().await,
-                JobType::OciSync => OciSync.probe().await,
-                JobType::DockerBuild
-                | JobType::ContainerImageBuild
-                | JobType::TerraformModuleBuild
-                | JobType::KubernetesManifestBuild
-                | JobType::KubernetesManifestDeploy
-                | JobType::ShipwrightBuild
-                | JobType::PipelineRun
-                | JobType::FlatpakBuild
-                | JobType::FlatpakUpload => {
-                    let remedy = "use a build of build-runner that has it".to_owned();
-                    Readiness::NotReady { reason: "not supported by this build".to_owned(), remedy }
-                }
-            };
-            found.push((job_type, readiness));
+            found.push((job_type, self.readiness(job_type).await));
         }
         found
+    }
+
+    /// Whether jobs of that type can run here.
+    pub async fn readiness(&self, job_type: JobType) -> Readiness {
+        match job_type {
+            JobType::NoopBuild | JobType::NoopSync | JobType::Noop | JobType::HealthCheck => Noop { job_type }.probe().await,
+            JobType::HelmChartBuild => HelmChartBuild.probe().await,
+            JobType::OciSync => OciSync.probe().await,
+            JobType::DockerBuild
+            | JobType::ContainerImageBuild
+            | JobType::TerraformModuleBuild
+            | JobType::KubernetesManifestBuild
+            | JobType::KubernetesManifestDeploy
+            | JobType::ShipwrightBuild
+            | JobType::PipelineRun
+            | JobType::FlatpakBuild
+            | JobType::FlatpakUpload => {
+                let remedy = "use a build of build-runner that has it".to_owned();
+                Readiness::NotReady { reason: "not supported by this build".to_owned(), remedy }
+            }
+        }
     }
 }
 
@@ -79,30 +116,53 @@ fn unsupported(job_type: JobType) -> Failure {
 }
 
 /// The order of calls that [`Executor`] promises. A panic of the executor is a failure of the job, not the end of the runner.
-pub(super) async fn drive<E: Executor>(executor: &E, cx: &Context, plan: &E::Plan, cleanup_deadline: Duration) -> Result<Outputs, Failure> {
+pub(super) async fn drive<E: Executor>(
+    executor: &E,
+    cx: &Context,
+    plan: &E::Plan,
+    ledger: &dyn Ledger,
+    cleanup_deadline: Duration,
+) -> Result<Outputs, Failure> {
     let handle = executor.handle(&cx.job, &cx.execution, plan);
+    // Whatever cannot be found again after a crash is not made in the first place.
+    let written = serde_json::to_value(&handle).map_err(|error| {
+        Failure::new(FailureKind::Internal, format!("the handle of the execution cannot be written down: {error}; please report it"))
+    })?;
+    ledger.handle(&cx.execution, written).await;
     let work = async {
+        ledger.phase(&cx.execution, Phase::Preparing).await;
         let mut work = executor.prepare(cx, plan, &handle).await?;
+        ledger.phase(&cx.execution, Phase::Running).await;
         executor.execute(cx, plan, &handle, &mut work).await?;
+        ledger.phase(&cx.execution, Phase::Collecting).await;
         executor.collect(cx, plan, &handle, work).await
     };
     let result = AssertUnwindSafe(work).catch_unwind().await.unwrap_or_else(|panic| Err(panicked(panic.as_ref())));
     let result = result.map_err(|failure| failure.at_step(cx.progress.current_step()));
-    clean_up(executor, cx, &handle, cleanup_deadline).await;
+    ledger.phase(&cx.execution, Phase::CleaningUp).await;
+    if let Err(failure) = clean_up(executor, cx, &handle, cleanup_deadline).await {
+        cx.log.warn(format_args!("cleanup: {}", failure.message));
+    }
     result
 }
 
+/// Cleans up with nothing but the handle.
+async fn revisit<E: Executor>(executor: &E, handle: Value, cx: &Context, deadline: Duration) -> Result<(), Failure> {
+    let handle = serde_json::from_value(handle).map_err(|error| {
+        Failure::new(FailureKind::Internal, format!("the handle that was written down is not one of this build's: {error}"))
+    })?;
+    clean_up(executor, cx, &handle, deadline).await
+}
+
 /// Cleanup has a token and a deadline of its own: the job's may be long gone.
-async fn clean_up<E: Executor>(executor: &E, cx: &Context, handle: &E::Handle, deadline: Duration) {
+async fn clean_up<E: Executor>(executor: &E, cx: &Context, handle: &E::Handle, deadline: Duration) -> Result<(), Failure> {
     let cx = Context { cancel: Cancel::new(), ..cx.clone() };
     let cleanup = AssertUnwindSafe(executor.cleanup(&cx, handle)).catch_unwind();
-    let problem = match tokio::time::timeout(deadline, cleanup).await {
-        Ok(Ok(Ok(()))) => return,
-        Ok(Ok(Err(failure))) => failure.message,
-        Ok(Err(panic)) => panicked(panic.as_ref()).message,
-        Err(_) => format!("not done after {} s", deadline.as_secs()),
-    };
-    cx.log.warn(format_args!("cleanup: {problem}"));
+    match tokio::time::timeout(deadline, cleanup).await {
+        Ok(Ok(result)) => result,
+        Ok(Err(panic)) => Err(panicked(panic.as_ref())),
+        Err(_) => Err(Failure::new(FailureKind::Internal, format!("not done after {} s", deadline.as_secs()))),
+    }
 }
 
 fn panicked(panic: &(dyn std::any::Any + Send)) -> Failure {

@@ -1,17 +1,21 @@
 //! One execution from start to receipt.
 //!
 //! ```text
-//!  admit ─► workspace ─► log ─► [prepare ─► execute ─► collect] ─► cleanup ─► log barrier ─► workspace removed ─► receipt
-//!              │                  ▲ deadline, cancel, panic                      own deadline
-//!              └── DiskFull ──────┴──► every way out ends in cleanup and a receipt
+//!  admit ─► workspace ─► log ─► handle ─► [prepare ─► execute ─► collect] ─► cleanup ─► log barrier ─► workspace removed ─► receipt
+//!              │                  │         ▲ deadline, cancel, panic         own deadline
+//!              │                  └ in the ledger before anything is made
+//!              └── DiskFull ───► every way out ends in cleanup and a receipt
 //! ```
+//!
+//! In: an [`Attempt`]. Out: its [`Receipt`], and calls of its [`Ledger`]. What a receipt is worth when the lease was lost is the caller's to know:
+//! nothing ([`CancelCause::LeaseLost`]).
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 use secrecy::{ExposeSecret as _, SecretString};
 
-use super::Executors;
+use super::{Executors, Ledger};
 use crate::{
     executor::Context,
     job::{CancelCause, ExecutionId, Failure, FailureKind, JobId, JobType, Outcome, Outputs, Receipt},
@@ -19,7 +23,7 @@ use crate::{
     oci,
     plan::Plan,
     shutdown::Cancel,
-    workspace::{Minimum, Workspace, admit, git},
+    workspace::{self, Minimum, Workspace, admit, git},
 };
 
 /// How long cleanup may take before it is given up, counted and logged.
@@ -43,6 +47,30 @@ pub struct Job {
     pub secrets: Vec<SecretString>,
     /// Folder that relative local paths of the plan are relative to; absent for a control plane's job.
     pub local_base: Option<PathBuf>,
+}
+
+/// Where the lines of an execution go.
+pub enum Logging {
+    /// Into the workspace, and gone with it; shown by the sink meanwhile.
+    InWorkspace(Box<dyn Sink>),
+    /// Into a log that the caller opened, and keeps.
+    Kept(JobLog),
+}
+
+/// One execution to be run.
+pub struct Attempt<'a> {
+    /// The job.
+    pub job: &'a Job,
+    /// This attempt at it.
+    pub execution: &'a ExecutionId,
+    /// Stops it.
+    pub cancel: &'a Cancel,
+    /// Shows how far it is.
+    pub progress: &'a Progress,
+    /// Where its lines go.
+    pub logging: Logging,
+    /// Hears of its handle and its phases.
+    pub ledger: &'a dyn Ledger,
 }
 
 /// Settings of the supervisor.
@@ -82,33 +110,76 @@ impl Supervisor {
         &self.executors
     }
 
-    /// Runs one execution of `job`. Returns when everything it made on the way is gone and its log is complete.
-    pub async fn run(&self, job: &Job, cancel: &Cancel, progress: &Progress, sink: Box<dyn Sink>) -> Receipt {
-        let started_at = Timestamp::now();
-        let execution = ExecutionId::generate();
-        let admitted = admit(&self.options.state_dir, self.options.disk);
-        let outcome = match admitted.and_then(|()| Workspace::create(&self.options.state_dir, &execution)) {
-            Ok(workspace) => {
-                self.in_workspace(job, execution, workspace.with_kill_grace(self.options.kill_grace), cancel, progress, sink).await
-            }
+    /// Whether there is room for another execution.
+    ///
+    /// # Errors
+    /// Which disk is full, with numbers and the remedy.
+    pub fn admit(&self) -> Result<(), workspace::Error> {
+        admit(&self.options.state_dir, self.options.disk)
+    }
+
+    /// How much of a log is kept.
+    #[must_use]
+    pub const fn log_policy(&self) -> LogPolicy {
+        self.options.log_policy
+    }
+
+    /// Runs one execution. Returns when everything it made on the way is gone and its log is complete.
+    pub async fn run(&self, attempt: Attempt<'_>) -> Receipt {
+        let (job, started_at) = (attempt.job, Timestamp::now());
+        let admitted = self.admit().and_then(|()| Workspace::create(&self.options.state_dir, attempt.execution));
+        let outcome = match admitted {
+            Ok(workspace) => self.in_workspace(attempt, workspace.with_kill_grace(self.options.kill_grace)).await,
             Err(error) => Outcome::Failed(Box::new(Failure::from(error).at_step("workspace"))),
         };
         Receipt::new(job.id.clone(), job.job_type.as_str(), started_at, Timestamp::now(), outcome)
     }
 
-    async fn in_workspace(
+    /// Ends and removes what an execution of an earlier runner left: its processes, its workspace, and what its journalled `handle` names.
+    ///
+    /// # Errors
+    /// What could not be removed.
+    pub async fn clean_up_after(
         &self,
-        job: &Job,
-        execution: ExecutionId,
-        workspace: Workspace,
-        cancel: &Cancel,
-        progress: &Progress,
-        sink: Box<dyn Sink>,
-    ) -> Outcome {
-        let opened = workspace.folder("log").map_err(Failure::from);
-        let opened = opened.and_then(|folder| Ok(JobLog::open(&folder, self.options.log_policy, sink)?.with_progress(progress)));
+        job: &JobId,
+        job_type: JobType,
+        execution: &ExecutionId,
+        handle: serde_json::Value,
+        log: &JobLog,
+    ) -> Result<(), Failure> {
+        // Making a workspace of that name ends the processes of the one before and removes it.
+        let workspace = Workspace::create(&self.options.state_dir, execution)?.with_kill_grace(self.options.kill_grace);
+        let cx = self.context(job, execution, log, Arc::new(workspace));
+        let result = self.executors.clean_up_after(job_type, handle, &cx, CLEANUP_DEADLINE).await;
+        let removed = cx.workspace.remove().await;
+        result.and_then(|()| Ok(removed?))
+    }
+
+    /// A context with a cancel and a progress of its own, in which no local path may be named.
+    fn context(&self, job: &JobId, execution: &ExecutionId, log: &JobLog, workspace: Arc<Workspace>) -> Context {
+        Context {
+            job: job.clone(),
+            execution: execution.clone(),
+            cancel: Cancel::new(),
+            log: log.clone(),
+            progress: Progress::default(),
+            workspace,
+            oci: Arc::clone(&self.oci),
+            git: Arc::clone(&self.options.git),
+            local_base: None,
+        }
+    }
+
+    async fn in_workspace(&self, attempt: Attempt<'_>, workspace: Workspace) -> Outcome {
+        let Attempt { job, execution, cancel, progress, logging, ledger } = attempt;
+        let opened = match logging {
+            Logging::Kept(log) => Ok(log),
+            Logging::InWorkspace(sink) => {
+                workspace.folder("log").map_err(Failure::from).and_then(|folder| Ok(JobLog::open(&folder, self.options.log_policy, sink)?))
+            }
+        };
         let log = match opened {
-            Ok(log) => log,
+            Ok(log) => log.with_progress(progress),
             Err(failure) => return Outcome::Failed(Box::new(failure.at_step("workspace"))),
         };
         for secret in &job.secrets {
@@ -116,18 +187,13 @@ impl Supervisor {
         }
         let workspace = Arc::new(workspace);
         let cx = Context {
-            job: job.id.clone(),
-            execution,
             cancel: cancel.clone(),
-            log: log.clone(),
             progress: progress.clone(),
-            workspace: Arc::clone(&workspace),
-            oci: Arc::clone(&self.oci),
-            git: Arc::clone(&self.options.git),
             local_base: job.local_base.clone(),
+            ..self.context(&job.id, execution, &log, Arc::clone(&workspace))
         };
         let timeout = job.timeout.or(self.options.execution_timeout).unwrap_or_else(|| job.job_type.default_timeout());
-        let result = self.until_deadline(job, &cx, timeout).await;
+        let result = self.until_deadline(&job.plan, &cx, ledger, timeout).await;
         let outcome = redacted(conclude(result, cancel, progress, timeout), &log);
         // Nothing may be called over before its last line has arrived.
         if !log.flush().await {
@@ -140,8 +206,8 @@ impl Supervisor {
     }
 
     /// Drives the executor; at the deadline, or when cancelled from outside, gives it time to stop by itself and then lets go.
-    async fn until_deadline(&self, job: &Job, cx: &Context, timeout: Duration) -> Result<Outputs, Failure> {
-        let work = self.executors.run(&job.plan, cx, CLEANUP_DEADLINE);
+    async fn until_deadline(&self, plan: &Plan, cx: &Context, ledger: &dyn Ledger, timeout: Duration) -> Result<Outputs, Failure> {
+        let work = self.executors.run(plan, cx, ledger, CLEANUP_DEADLINE);
         tokio::pin!(work);
         tokio::select! {
             result = &mut work => return result,

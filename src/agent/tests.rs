@@ -5,11 +5,11 @@ use std::{
     time::Duration,
 };
 
-use super::{Executors, Job, Options, Supervisor};
+use super::{Attempt, Executors, Job, Ledger, Logging, Options, Supervisor, Unkept};
 use crate::{
     executor::scripted::{End, Scripted},
-    job::{CancelCause, FailureKind, Fault, JobId, JobType, Receipt, ReceiptOutcome},
-    logs::{Capture, LogPolicy, Progress},
+    job::{CancelCause, ExecutionId, FailureKind, Fault, JobId, JobType, Phase, Receipt, ReceiptOutcome},
+    logs::{Capture, JobLog, LogPolicy, Progress, Sink},
     oci,
     plan::{Plan, Strictness},
     shutdown::Cancel,
@@ -41,12 +41,18 @@ fn supervisor(state: &std::path::Path, scripted: Scripted, disk: Minimum) -> Sup
     Supervisor::new(Executors { scripted: Some(scripted) }, Arc::new(client), options)
 }
 
+async fn supervise(supervisor: &Supervisor, job: &Job, cancel: &Cancel, sink: Box<dyn Sink>, ledger: &dyn Ledger) -> Receipt {
+    let (execution, progress) = (ExecutionId::generate(), Progress::default());
+    let logging = Logging::InWorkspace(sink);
+    supervisor.run(Attempt { job, execution: &execution, cancel, progress: &progress, logging, ledger }).await
+}
+
 async fn run(scripted: Scripted, timeout: Duration, cancel: Cancel) -> Run {
     let state = tempfile::tempdir().expect("a folder");
     crate::workspace::open_state(state.path()).expect("usable");
     let capture = Capture::default();
     let supervisor = supervisor(state.path(), scripted.clone(), Minimum { bytes: 0, inodes: 0 });
-    let receipt = supervisor.run(&job(timeout), &cancel, &Progress::default(), Box::new(capture.clone())).await;
+    let receipt = supervise(&supervisor, &job(timeout), &cancel, Box::new(capture.clone()), &Unkept).await;
     Run { receipt, log: capture.texts(), state, scripted }
 }
 
@@ -129,7 +135,57 @@ async fn no_room_on_the_disk_starts_nothing() {
     let state = tempfile::tempdir().expect("a folder");
     let scripted = Scripted::default();
     let supervisor = supervisor(state.path(), scripted.clone(), Minimum { bytes: u64::MAX, inodes: 0 });
-    let receipt = supervisor.run(&job(LONG), &Cancel::new(), &Progress::default(), Box::new(Capture::default())).await;
+    let receipt = supervise(&supervisor, &job(LONG), &Cancel::new(), Box::new(Capture::default()), &Unkept).await;
     assert_eq!(receipt.failure.expect("a failure").kind, FailureKind::DiskFull);
     assert_eq!(scripted.cleanups.load(Ordering::SeqCst), 0);
+}
+
+/// Writes down what it hears.
+#[derive(Default)]
+struct Heard(std::sync::Mutex<Vec<String>>);
+
+#[async_trait::async_trait]
+impl Ledger for Heard {
+    async fn handle(&self, execution: &ExecutionId, handle: serde_json::Value) {
+        assert_eq!(handle, format!("scripted-{execution}"));
+        self.0.lock().expect("healthy").push("handle".to_owned());
+    }
+
+    async fn phase(&self, _execution: &ExecutionId, phase: Phase) {
+        self.0.lock().expect("healthy").push(format!("{phase:?}"));
+    }
+}
+
+async fn heard(scripted: Scripted) -> Vec<String> {
+    let state = tempfile::tempdir().expect("a folder");
+    let heard = Heard::default();
+    let supervisor = supervisor(state.path(), scripted, Minimum { bytes: 0, inodes: 0 });
+    supervise(&supervisor, &job(LONG), &Cancel::new(), Box::new(Capture::default()), &heard).await;
+    heard.0.into_inner().expect("healthy")
+}
+
+#[tokio::test]
+async fn the_handle_comes_before_everything_and_phases_in_order() {
+    assert_eq!(heard(Scripted::default()).await, ["handle", "Preparing", "Running", "Collecting", "CleaningUp"]);
+    assert_eq!(heard(Scripted { end: End::Panic, ..Scripted::default() }).await, ["handle", "Preparing", "Running", "CleaningUp"]);
+    assert_eq!(heard(Scripted { fail_prepare: true, ..Scripted::default() }).await, ["handle", "Preparing", "CleaningUp"]);
+}
+
+#[tokio::test]
+async fn what_another_process_left_is_cleaned_up_by_its_handle() {
+    let state = tempfile::tempdir().expect("a folder");
+    let (job, execution, scripted) = (JobId::generate(), ExecutionId::generate(), Scripted::default());
+    let left = state.path().join("workspaces").join(execution.as_str()).join("left");
+    std::fs::create_dir_all(&left).expect("made");
+    let supervisor = supervisor(state.path(), scripted.clone(), Minimum { bytes: 0, inodes: 0 });
+    let clean = |handle: &str| {
+        let handle = serde_json::Value::from(handle);
+        let (supervisor, job, execution) = (&supervisor, &job, &execution);
+        async move { supervisor.clean_up_after(job, JobType::Noop, execution, handle, &JobLog::discard()).await }
+    };
+    let failure = clean(&format!("scripted-{execution}")).await.expect_err("the script's cleanup fails");
+    assert_eq!(failure.message, "a failure of cleanup never changes the outcome");
+    assert_eq!((scripted.cleanups.load(Ordering::SeqCst), left.exists()), (1, false));
+    let strange = supervisor.clean_up_after(&job, JobType::Noop, &execution, serde_json::json!({"pod": 1}), &JobLog::discard()).await;
+    assert!(strange.expect_err("no handle of ours").message.contains("not one of this build's"));
 }

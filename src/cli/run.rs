@@ -8,9 +8,9 @@ use super::{
     receipts, terminal,
 };
 use crate::{
-    agent::{Executors, Job, Options, Supervisor},
+    agent::{Attempt, Executors, Job, Logging, Options, Supervisor, Unkept},
     config::{Config, HostSettings},
-    job::{CancelCause, JobId, Receipt, ReceiptOutcome},
+    job::{CancelCause, ExecutionId, JobId, Receipt, ReceiptOutcome},
     logs::{LogPolicy, Progress},
     oci,
     plan::{GoDuration, Registry, RegistryType},
@@ -75,7 +75,10 @@ async fn run_all(console: Console, config: &Config, supervisor: &Supervisor, job
         } else {
             let progress = Progress::default();
             let screen = terminal::Screen::open(job, &progress);
-            let receipt = supervisor.run(job, cancel, &progress, screen.sink()).await;
+            let execution = ExecutionId::generate();
+            let logging = Logging::InWorkspace(screen.sink());
+            let attempt = Attempt { job, execution: &execution, cancel, progress: &progress, logging, ledger: &Unkept };
+            let receipt = supervisor.run(attempt).await;
             screen.close(&receipt);
             receipt
         };

@@ -62,7 +62,7 @@ impl Context {
 ///
 /// # Order of calls
 /// `handle` → `prepare` → `execute` → `collect` → `cleanup`, all by one supervisor, one after the other, for one execution.
-/// `handle` is pure and made before `prepare` runs, to be journalled there once there is a journal, so that whatever `prepare` and `execute` start can be found
+/// `handle` is pure, and durable before `prepare` runs, so that whatever `prepare` and `execute` start can be found
 /// again after a crash by the handle alone. A failure or cancellation skips straight to `cleanup`, which always runs, also when
 /// `prepare` never did or died half way, and may run again after a restart.
 ///

@@ -60,13 +60,6 @@ impl fmt::Debug for GitSource {
 
 fn check_git_source(value: &GitSource, object: &Object<'_>, r: &mut Reader<'_>) {
     match syntax::git_url(&value.url) {
-        Ok(GitPlace::Local) if !r.is_job_file() => {
-            object.report(
-                r,
-                "url",
-                Defect::Contradiction("is a folder of this machine, which only a local job file may name; use an https or ssh URL"),
-            );
-        }
         Ok(GitPlace::Local) => object.is_local_path(r, "url"),
         result => object.check(r, "url", result.map(drop)),
     }

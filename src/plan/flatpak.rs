@@ -108,16 +108,10 @@ fn check_remote(value: &FlatpakRemote, object: &Object<'_>, r: &mut Reader<'_>) 
     check_place(&value.url, "url", object, r);
 }
 
-/// An address, or in a job file a folder.
+/// An address, or a folder: whether a job may name one is not for the plan to say, see [`crate::plan::Plan::local_folders`].
 fn check_place(text: &str, name: &str, object: &Object<'_>, r: &mut Reader<'_>) {
     let local = !text.contains("://") || text.starts_with("file:///");
-    if local && !r.is_job_file() {
-        object.report(
-            r,
-            name,
-            Defect::Contradiction("is a folder of this machine, which only a local job file may name; use an https URL"),
-        );
-    } else if local {
+    if local {
         object.is_local_path(r, name);
     } else {
         object.check(r, name, syntax::address(text, &["https", "http"], "the scheme is not one of https, http, file"));

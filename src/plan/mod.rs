@@ -12,6 +12,7 @@ mod definition;
 mod duration;
 mod envelope;
 mod flatpak;
+mod local;
 mod macros;
 mod pipeline;
 mod problem;
@@ -41,6 +42,7 @@ pub use definition::{
 pub use duration::{Age, DurationError, GoDuration};
 pub use envelope::{Build, GitSource, SandboxMode};
 pub use flatpak::{FlatpakBuildPlan, FlatpakRemote, FlatpakSign, FlatpakSource, FlatpakUploadPlan, OnFailure};
+pub use local::LocalFolder;
 pub use pipeline::{PipelineBackend, PipelinePlan, PipelineRef, PipelineWorkspace, Project, Retries, StepDefaults, Storage, TriggerKind};
 pub use problem::{Defect, Problem, Problems};
 pub use quantity::{Quantity, QuantityError};

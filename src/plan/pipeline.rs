@@ -191,14 +191,7 @@ object! {
 fn check_storage(value: &Storage, object: &Object<'_>, r: &mut Reader<'_>) {
     match value.url.split_once("://") {
         Some(("s3", rest)) if !rest.is_empty() && !rest.starts_with('/') => {}
-        Some(("file", rest)) if rest.starts_with('/') && r.is_job_file() => {}
-        Some(("file", rest)) if rest.starts_with('/') => {
-            object.report(
-                r,
-                "url",
-                Defect::Contradiction("is a folder of this machine, which only a local job file may name; use s3://BUCKET/PREFIX"),
-            );
-        }
+        Some(("file", rest)) if rest.starts_with('/') => {}
         _ => object.report(r, "url", Defect::Contradiction("is not a storage; write s3://BUCKET/PREFIX or file:///FOLDER")),
     }
     if let Some(endpoint) = &value.endpoint {

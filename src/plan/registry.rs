@@ -126,13 +126,6 @@ fn check_registry(value: &Registry, object: &Object<'_>, r: &mut Reader<'_>) {
     }
     if value.registry_type == RegistryType::OciLayout {
         object.is_local_path(r, "Repository");
-        if !r.is_job_file() {
-            object.report(
-                r,
-                "RegistryType",
-                Defect::Contradiction("oci_layout is a folder of this machine, which only a local job file may name; use a registry"),
-            );
-        }
         if value.repository.contains('\0') || value.repository.contains("://") {
             object.report(r, "Repository", Defect::Contradiction("has to be the path of a folder, relative to the job file or absolute"));
         }

@@ -10,10 +10,10 @@ use crate::support::git_server::{self, GitServer};
 use crate::support::registry::{Options, PASSWORD, Registry, USER};
 use crate::support::runner::{Run, Runner};
 
-const TOKEN: &str = "ghs_Pl4ntedT0kenOfACloneUrl";
+pub(crate) const TOKEN: &str = "ghs_Pl4ntedT0kenOfACloneUrl";
 
 /// A server with one private repository that holds a chart, and the URL with the token in it.
-fn private_chart(folder: &Path) -> (GitServer, String) {
+pub(crate) fn private_chart(folder: &Path) -> (GitServer, String) {
     let work = folder.join("work");
     write(&work, "charts/app/Chart.yaml", "apiVersion: v2\nname: app\nversion: 1.2.3\n");
     write(&work, "charts/app/values.yaml", "replicas: 1\n");
@@ -44,7 +44,7 @@ fn assert_no_trace(runner: &Runner, run: &Run, secrets: &[&str]) {
     assert!(places.len() > 2, "the state folder has something in it to search");
 }
 
-fn files(folder: &Path, found: &mut Vec<(String, String)>) {
+pub(crate) fn files(folder: &Path, found: &mut Vec<(String, String)>) {
     for entry in std::fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
         if path.is_dir() {

@@ -8,6 +8,7 @@
 //! | [`fake_registry`] | a registry in memory that can be told to misbehave |
 //! | [`http_files`] | a static HTTP file server that counts requests |
 //! | [`git_server`] | `git http-backend` with a password, faults, and an eye on credentials |
+//! | [`plane`] | a real control plane and polling runners, killed and started again at will |
 //! | [`proxy`] | a TCP proxy that delays, cuts and stalls |
 //! | [`process`] | children that are killed when dropped, and whose lines can be awaited |
 //!
@@ -18,6 +19,7 @@ pub(crate) mod fake_registry;
 pub(crate) mod git_server;
 pub(crate) mod http_files;
 pub(crate) mod not_run;
+pub(crate) mod plane;
 pub(crate) mod process;
 pub(crate) mod proxy;
 pub(crate) mod registry;

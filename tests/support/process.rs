@@ -83,6 +83,11 @@ impl Running {
         self.stdout.text()
     }
 
+    /// Standard error so far.
+    pub(crate) fn stderr(&self) -> String {
+        self.stderr.text()
+    }
+
     /// Waits for its end.
     pub(crate) fn wait(mut self) -> Done {
         let deadline = Instant::now() + PATIENCE;

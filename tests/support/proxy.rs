@@ -39,25 +39,34 @@ struct State {
     connections: u32,
     cuts: u32,
     closed: bool,
+    /// Both ends of every connection, for [`Proxy::outage`].
+    streams: Vec<TcpStream>,
 }
 
 impl Proxy {
     /// A proxy in front of `server`.
     pub(crate) fn start(server: SocketAddr, faults: Faults) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        Self::start_at("127.0.0.1:0".parse().unwrap(), server, faults)
+    }
+
+    /// A proxy in front of `server`, on an address of its own choice: the one of a proxy that had an outage.
+    pub(crate) fn start_at(address: SocketAddr, server: SocketAddr, faults: Faults) -> Self {
+        let listener = TcpListener::bind(address).unwrap();
         let address = listener.local_addr().unwrap();
-        let state = Arc::new(Mutex::new(State { faults, connections: 0, cuts: 0, closed: false }));
+        let state = Arc::new(Mutex::new(State { faults, connections: 0, cuts: 0, closed: false, streams: Vec::new() }));
         let shared = Arc::clone(&state);
         std::thread::spawn(move || {
             for client in listener.incoming().flatten() {
-                let mut state = shared.lock().unwrap();
-                if state.closed {
-                    return;
+                {
+                    let mut state = shared.lock().unwrap();
+                    if state.closed {
+                        return;
+                    }
+                    state.connections += 1;
                 }
-                state.connections += 1;
-                drop(state);
                 // A server that is gone refuses its own clients: so does the proxy, by closing.
                 if let Ok(server) = TcpStream::connect(server) {
+                    shared.lock().unwrap().streams.extend([client.try_clone().unwrap(), server.try_clone().unwrap()]);
                     pipe(&client, &server, true, &shared);
                     pipe(&server, &client, false, &shared);
                 }
@@ -69,6 +78,26 @@ impl Proxy {
     /// `127.0.0.1:port`.
     pub(crate) fn host(&self) -> String {
         self.address.to_string()
+    }
+
+    /// Where it listens.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Ends it and every connection through it: from now on its address refuses.
+    pub(crate) fn outage(mut self) {
+        self.close();
+        for stream in self.state.lock().unwrap().streams.drain(..) {
+            // One that is closed already is what we want.
+            let _ = stream.shutdown(Shutdown::Both);
+        }
+    }
+
+    fn close(&mut self) {
+        self.state.lock().unwrap().closed = true;
+        // Wakes the accept; once it is answered by nobody, the thread has gone.
+        while TcpStream::connect(self.address).is_ok() {}
     }
 
     /// Connections made so far.
@@ -84,9 +113,7 @@ impl Proxy {
 
 impl Drop for Proxy {
     fn drop(&mut self) {
-        self.state.lock().unwrap().closed = true;
-        // Wakes the accept.
-        drop(TcpStream::connect(self.address));
+        self.close();
     }
 }
 

@@ -150,7 +150,7 @@ pub(super) fn response(host: &str, request: String, status: u16, headers: &Heade
 
 /// `Retry-After` of an answer.
 pub(super) fn retry_after(headers: &HeaderMap) -> Option<std::time::Duration> {
-    super::gate::parse_retry_after(headers.get(RETRY_AFTER)?.to_str().ok()?, Timestamp::now())
+    crate::retry::parse_retry_after(headers.get(RETRY_AFTER)?.to_str().ok()?, Timestamp::now())
 }
 
 #[cfg(test)]

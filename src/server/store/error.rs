@@ -100,8 +100,8 @@ pub enum OpenError {
     /// The folder or a file in it cannot be made, read or closed to others. The text names it.
     #[error("the data folder cannot be prepared")]
     Folder(#[from] std::io::Error),
-    /// The key file does not hold a key.
-    #[error("'{}' is not a plan key of 32 bytes: restore it from a backup; plans sealed with it cannot be read otherwise", .0.display())]
+    /// The key file does not hold a key, or another one.
+    #[error("'{}' is not the key that the plans in the database were sealed with: restore it from a backup", .0.display())]
     Key(PathBuf),
     /// The key file is gone, but there are plans sealed with it.
     #[error("'{}' is missing, and the database holds plans sealed with it: restore it from a backup", .0.display())]

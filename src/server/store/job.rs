@@ -123,6 +123,38 @@ pub enum Ending {
     Expired,
 }
 
+impl Ending {
+    /// The word for it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Running => "running",
+            Self::Stopping => "stopping",
+            Self::Abandoned => "abandoned",
+            Self::Reported => "reported",
+            Self::Expired => "expired",
+        }
+    }
+
+    /// Whether something of the execution is still to be expected: it runs, or has not yet said that it stopped.
+    #[must_use]
+    pub const fn is_open(self) -> bool {
+        matches!(self, Self::Running | Self::Stopping)
+    }
+}
+
+impl std::str::FromStr for Ending {
+    type Err = String;
+    /// # Errors
+    /// The text itself when it is none of the words.
+    fn from_str(text: &str) -> Result<Self, String> {
+        [Self::Running, Self::Stopping, Self::Abandoned, Self::Reported, Self::Expired]
+            .into_iter()
+            .find(|ending| ending.as_str() == text)
+            .ok_or_else(|| text.to_owned())
+    }
+}
+
 /// One attempt at a job.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Execution {
@@ -148,8 +180,8 @@ pub struct Execution {
     pub updated_at: Timestamp,
     /// When it ended.
     pub finished_at: Option<Timestamp>,
-    /// When its lease ends unless it is renewed.
-    pub lease_until: Timestamp,
+    /// When its lease ends unless it is renewed; absent once nothing is expected of it.
+    pub lease_until: Option<Timestamp>,
 }
 
 /// An execution with what it handed in.

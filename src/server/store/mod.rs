@@ -14,7 +14,10 @@ mod execution;
 mod job;
 mod logs;
 mod notify;
+mod pack;
 mod poll;
+mod seal;
+pub mod sqlite;
 mod status;
 mod token;
 

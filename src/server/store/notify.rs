@@ -248,7 +248,9 @@ impl Desk {
                 let due: Vec<JobId> = book.offers.iter().filter(|(_, (until, _))| *until <= now).map(|(job, _)| job.clone()).collect();
                 (due, book.offers.values().map(|(until, _)| *until).filter(|until| *until > now).min())
             };
-            due.iter().for_each(|job| self.pass_on(job));
+            for job in &due {
+                self.pass_on(job);
+            }
             match next {
                 _ if !due.is_empty() => {}
                 Some(next) => tokio::time::sleep_until(next).await,
