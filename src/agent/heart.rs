@@ -148,3 +148,76 @@ fn jittered(period: Duration) -> Duration {
     let share = f64::from(u16::from_le_bytes(random)) / f64::from(u16::MAX);
     period.mul_f64(0.9 + share * 0.2)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use super::*;
+    use crate::agent::scripted_source::{ScriptedSource, at_once, away};
+
+    struct Bench {
+        source: Arc<ScriptedSource>,
+        interval: watch::Sender<Duration>,
+        pulses: mpsc::Receiver<Pulse>,
+        _task: tokio::task::JoinSet<()>,
+    }
+
+    /// A heart on the test's own runtime, whose time is paused.
+    fn bench() -> Bench {
+        let (source, (interval, changes), (sender, pulses)) =
+            (Arc::<ScriptedSource>::default(), watch::channel(Duration::from_secs(5)), mpsc::channel());
+        let mut task = tokio::task::JoinSet::new();
+        let beating = Arc::clone(&source);
+        task.spawn(async move { beat(beating, changes, &Cancel::new(), Box::new(move |pulse| drop(sender.send(pulse.clone())))).await });
+        Bench { source, interval, pulses, _task: task }
+    }
+
+    async fn pass(seconds: u64) {
+        tokio::time::sleep(Duration::from_secs(seconds)).await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn beats_at_once_and_then_at_its_interval() {
+        let bench = bench();
+        tokio::task::yield_now().await;
+        assert_eq!(bench.source.count("heartbeat"), 1);
+        pass(100).await;
+        assert!((19..=24).contains(&bench.source.count("heartbeat")), "{}", bench.source.count("heartbeat"));
+        bench.interval.send_replace(Duration::from_mins(1));
+        let before = bench.source.count("heartbeat");
+        pass(600).await;
+        assert!((9..=12).contains(&(bench.source.count("heartbeat") - before)), "{}", bench.source.count("heartbeat") - before);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn tells_of_changes_only() {
+        let bench = bench();
+        bench.source.on("heartbeat", |number| at_once(if (3..9).contains(&number) { Err(away()) } else { Ok(()) }));
+        pass(100).await;
+        assert_eq!(bench.pulses.try_iter().collect::<Vec<_>>(), [Pulse::Alive, Pulse::Failing(away()), Pulse::Alive]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_beat_that_hangs_is_given_up_and_the_next_one_tried() {
+        let bench = bench();
+        bench.source.on("heartbeat", |number| (Duration::from_secs(if number < 3 { 1000 } else { 0 }), Ok(())));
+        pass(60).await;
+        let pulses: Vec<_> = bench.pulses.try_iter().collect();
+        assert!(matches!(pulses[..], [Pulse::Failing(Error::Unavailable { .. }), Pulse::Alive]), "{pulses:?}");
+    }
+
+    #[test]
+    fn a_started_heart_needs_no_runtime_of_anybody_and_stops() {
+        let (source, (sender, pulses)) = (Arc::<ScriptedSource>::default(), mpsc::channel());
+        let on_pulse = Box::new(move |pulse: &Pulse| drop(sender.send(pulse.clone())));
+        let heart = Heart::start(source.clone(), Duration::from_mins(1), on_pulse).expect("started");
+        assert_eq!(pulses.recv_timeout(Duration::from_secs(30)), Ok(Pulse::Alive));
+        heart.set_interval(SHORTEST);
+        while source.count("heartbeat") < 3 {
+            std::thread::yield_now();
+        }
+        heart.stop();
+        assert_eq!(pulses.recv_timeout(Duration::from_secs(30)), Err(mpsc::RecvTimeoutError::Disconnected));
+    }
+}

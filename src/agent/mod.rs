@@ -4,10 +4,14 @@
 //! phases; it keeps the deadline, crosses the log barrier before it calls anything over, and removes the workspace in every outcome.
 
 mod claimed;
+pub mod delivery;
 mod dispatch;
 pub mod heart;
 mod ledger;
+pub mod recovery;
 mod roots;
+#[cfg(test)]
+mod scripted_source;
 mod supervisor;
 #[cfg(test)]
 mod tests;

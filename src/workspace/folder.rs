@@ -202,6 +202,9 @@ impl Workspace {
         let Some(held) = held else { return Ok(()) };
         let (root, execution) = (self.root.clone(), self.execution());
         let execution = self.commanded.load(Ordering::Relaxed).then(|| execution.to_owned());
+        if execution.is_none() && remove::is_trifle(&root) {
+            return discard(&root, None, held);
+        }
         tokio::task::spawn_blocking(move || discard(&root, execution.as_deref(), held))
             .await
             .unwrap_or_else(|error| Err(std::io::Error::other(error).into()))

@@ -1,11 +1,15 @@
 //! Removing a folder whatever its owner did to the permissions inside, without ever following a link out of it.
 
 use std::{
+    fs::DirEntry,
     io,
     os::unix::fs::PermissionsExt as _,
     path::Path,
     time::{Duration, Instant},
 };
+
+/// From so many entries on a folder is removed by a thread of its own.
+const TRIFLE: usize = 8;
 
 /// Removes `root` and everything below within `limit`. A folder that is not there is fine.
 pub(super) fn tree(root: &Path, limit: Duration) -> io::Result<()> {
@@ -29,6 +33,19 @@ pub(super) fn tree(root: &Path, limit: Duration) -> io::Result<()> {
     }
 }
 
+/// Whether so little is below `root` that removing it takes less time than waking a thread for it: a few files and folders of files.
+pub(super) fn is_trifle(root: &Path) -> bool {
+    let is_folder = |entry: &DirEntry| !entry.file_type().is_ok_and(|kind| !kind.is_dir());
+    let holds_files = |folder: &Path| few(folder).is_some_and(|entries| !entries.iter().any(is_folder));
+    few(root).is_some_and(|entries| entries.iter().all(|entry| !is_folder(entry) || holds_files(&entry.path())))
+}
+
+/// What is in a folder, if that is less than [`TRIFLE`].
+fn few(folder: &Path) -> Option<Vec<DirEntry>> {
+    let entries: Vec<_> = std::fs::read_dir(folder).ok()?.take(TRIFLE).collect::<Result<_, _>>().ok()?;
+    (entries.len() < TRIFLE).then_some(entries)
+}
+
 /// Gives the owner every right to every folder below `root`. Links are not followed: `read_dir` reports their own type.
 fn unseal(root: &Path, deadline: Instant) -> io::Result<()> {
     let mut folders = vec![root.to_owned()];
@@ -45,4 +62,28 @@ fn unseal(root: &Path, deadline: Instant) -> io::Result<()> {
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn trifles_are_few_files_in_few_folders() {
+        let root = tempfile::tempdir().expect("a folder");
+        let root = root.path();
+        for folder in ["home", "tmp", "log"] {
+            std::fs::create_dir(root.join(folder)).expect("made");
+        }
+        std::fs::write(root.join("log/head.log"), "x").expect("written");
+        assert!(is_trifle(root));
+        std::fs::create_dir(root.join("home/deep")).expect("made");
+        assert!(!is_trifle(root), "a folder in a folder may hold anything");
+        std::fs::remove_dir(root.join("home/deep")).expect("removed");
+        for number in 0..TRIFLE {
+            std::fs::write(root.join(format!("tmp/{number}")), "x").expect("written");
+        }
+        assert!(!is_trifle(root));
+        assert!(!is_trifle(&root.join("nowhere")));
+    }
 }
