@@ -18,7 +18,6 @@ mod agent;
 mod background;
 mod claim;
 mod claimed;
-mod cleaner;
 pub mod delivery;
 mod dispatch;
 mod drain;
