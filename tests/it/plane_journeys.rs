@@ -117,7 +117,7 @@ fn a_drain_ends_what_runs_and_begins_nothing() {
     agent.process().signal(Signal::SIGTERM);
     agent.process().stderr_line("SIGTERM");
     std::fs::write(gate.path().join("open"), "").unwrap();
-    let done = agent.drained();
+    let done = agent.ended();
     assert_eq!(done.code, Some(0), "{}", done.stderr);
     for id in &running {
         assert_eq!(plane.job(id)["status"], "finished", "{:#}", plane.job(id));
@@ -162,7 +162,7 @@ fn the_commands_of_the_tour() {
     let id = submitted.stdout().trim_end().rsplit(' ').next().unwrap().to_owned();
     let followed = jobs(&["logs", "-f", &id]);
     assert_eq!(followed.code(), 0, "{}", followed.stderr());
-    assert!(followed.stdout().contains("sha256:"), "{}", followed.stdout());
+    assert!(followed.stdout().contains("chart sample 0.1.0"), "{}", followed.stdout());
     let shown = jobs(&["show", &id, "--output", "json"]);
     let shown: Value = serde_json::from_str(shown.stdout()).unwrap();
     assert_eq!((&shown["id"], &shown["status"], &shown["execution_count"]), (&json!(id), &json!("finished"), &json!(1)), "{shown:#}");

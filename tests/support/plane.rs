@@ -37,7 +37,7 @@ impl Plane {
         // Fails when another test of this process was first: then it is there.
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-        let http = reqwest::Client::builder().no_proxy().timeout(PATIENCE).build().unwrap();
+        let http = reqwest::Client::builder().no_proxy().pool_max_idle_per_host(0).timeout(PATIENCE).build().unwrap();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let dir = tempfile::Builder::new().prefix("plane-").tempdir().unwrap();
         let extra = extra.iter().map(ToString::to_string).collect();
@@ -129,20 +129,6 @@ impl Plane {
         job
     }
 
-    /// Every job, newest first.
-    pub(crate) fn jobs(&self) -> Vec<Value> {
-        let (mut jobs, mut cursor) = (Vec::new(), String::new());
-        loop {
-            let (status, page) = self.operator("GET", &format!("/v1/jobs?limit=100{cursor}"), None);
-            assert_eq!(status, 200, "{page:#}");
-            jobs.extend(page["jobs"].as_array().unwrap().iter().cloned());
-            match page["next"].as_str() {
-                Some(next) => cursor = format!("&cursor={next}"),
-                None => return jobs,
-            }
-        }
-    }
-
     /// Follows the log of a job until the job is over, by server-sent events. The lines, and the job.
     pub(crate) fn follow(&self, id: &str) -> (Vec<Value>, Value) {
         let url = format!("{}/v1/jobs/{id}/logs", self.url());
@@ -170,11 +156,6 @@ impl Plane {
     /// Waits until a job is over.
     pub(crate) fn ended(&self, id: &str) -> Value {
         self.follow(id).1
-    }
-
-    /// The texts of a job's log.
-    pub(crate) fn log(&self, id: &str) -> Vec<String> {
-        self.follow(id).0.iter().map(|record| record["text"].as_str().unwrap().to_owned()).collect()
     }
 }
 
@@ -253,9 +234,13 @@ impl Agent {
 
     /// Asks it to drain and waits for its end.
     pub(crate) fn drained(&mut self) -> Done {
-        let child = self.child.take().expect("it runs");
-        child.signal(Signal::SIGTERM);
-        child.wait()
+        self.process().signal(Signal::SIGTERM);
+        self.ended()
+    }
+
+    /// Waits for its end.
+    pub(crate) fn ended(&mut self) -> Done {
+        self.child.take().expect("it runs").wait()
     }
 
     /// Its state folder.
