@@ -38,7 +38,7 @@ fn alive(pid: &str) -> bool {
 }
 
 /// Waits until the log of a job has a line with `needle`, and gives it.
-fn line(plane: &Plane, id: &str, needle: &str) -> String {
+pub(crate) fn line(plane: &Plane, id: &str, needle: &str) -> String {
     let mut found = None;
     until(needle, || {
         let (_, page) = plane.operator("GET", &format!("/v1/jobs/{id}/logs"), None);

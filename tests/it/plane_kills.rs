@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::git_local::git;
+use super::plane_journeys::line;
 use crate::support::plane::{Agent, Plane};
 use crate::support::proxy::{Faults, Proxy};
 
@@ -132,8 +133,29 @@ fn killed_runners_lose_nothing_and_tell_no_lies() {
 }
 
 #[test]
+fn a_job_that_ran_when_its_runner_was_killed_is_told_as_interrupted() {
+    let (source, plane) = (Source::new(), Plane::start());
+    let mut agent = source.agent(&plane, "mortal").started();
+    let id = plane.submit(&source.job("out"));
+    line(&plane, &id, "line 1");
+    agent.kill();
+    agent.start();
+    let mut digest = None;
+    assert_eq!(judge(&plane, &id, &mut digest), "failed");
+    let job = plane.job(&id);
+    let told = &job["result"]["error_metadata"];
+    assert_eq!((&told["kind"], &told["fault"], &told["retryable"]), (&json!("Interrupted"), &json!("agent"), &json!("true")), "{job:#}");
+    assert!(!source.root().join("out/out").exists(), "nothing was pushed");
+    assert_eq!(plane.operator("POST", &format!("/v1/jobs/{id}/retry"), None).0, 200);
+    let (_, job) = plane.follow(&id);
+    assert_eq!((&job["status"], &job["execution_count"]), (&json!("finished"), &json!(2)), "{job:#}");
+    assert_eq!(agent.drained().code, Some(0));
+    assert_eq!(agent.leftovers(), Vec::<std::path::PathBuf>::new());
+}
+
+#[test]
 fn a_plane_killed_under_twenty_running_jobs_loses_nothing() {
-    let kills: u64 = std::env::var("BUILD_RUNNER_KILLS").ok().map_or(3, |kills| kills.parse::<u64>().unwrap() / 10);
+    let kills: u64 = std::env::var("BUILD_RUNNER_KILLS").ok().map_or(3, |kills| kills.parse::<u64>().unwrap().div_ceil(10));
     let (source, mut plane, mut dice) = (Source::new(), Plane::start(), Dice::new());
     let mut agent = source.agent(&plane, "patient").args(&["--slots", "20"]).started();
     let (mut counts, mut digest, mut jobs) = (BTreeMap::<String, usize>::new(), None, Vec::new());
@@ -166,7 +188,9 @@ fn refused_connections_delay_results_and_lose_none() {
         .program("git", CHATTY)
         .started();
     let jobs: Vec<String> = (0..3).map(|number| plane.submit(&source.job(&number.to_string()))).collect();
-    crate::support::plane::until("the claims", || jobs.iter().all(|id| plane.job(id)["execution_count"] == 1));
+    for id in &jobs {
+        line(&plane, id, "line 1");
+    }
     proxy.outage();
     let from = Instant::now();
     // The runner is restarted in the middle of it: what it owes is on its disk.

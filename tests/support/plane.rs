@@ -133,10 +133,10 @@ impl Plane {
     pub(crate) fn follow(&self, id: &str) -> (Vec<Value>, Value) {
         let url = format!("{}/v1/jobs/{id}/logs", self.url());
         let request = self.http.get(url).bearer_auth(self.token("operator")).header("accept", "text/event-stream");
-        self.runtime.block_on(async {
+        let followed = self.runtime.block_on(async {
             let mut answer = request.send().await.unwrap().error_for_status().unwrap();
             let (mut text, mut records) = (Vec::new(), Vec::new());
-            while let Some(piece) = answer.chunk().await.unwrap() {
+            while let Ok(Some(piece)) = answer.chunk().await {
                 text.extend_from_slice(&piece);
                 while let Some(end) = text.windows(2).position(|pair| pair == b"\n\n") {
                     let event: Vec<u8> = text.drain(..end + 2).collect();
@@ -144,13 +144,14 @@ impl Plane {
                     let field = |name: &str| event.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": "));
                     match field("event") {
                         Some("record") => records.push(serde_json::from_str(field("data").unwrap()).unwrap()),
-                        Some("end") => return (records, serde_json::from_str(field("data").unwrap()).unwrap()),
+                        Some("end") => return Ok((records, serde_json::from_str(field("data").unwrap()).unwrap())),
                         _ => {}
                     }
                 }
             }
-            panic!("the stream of {id} ended without the end of the job: {records:#?}");
-        })
+            Err(records)
+        });
+        followed.unwrap_or_else(|records| panic!("the stream of {id} ended without the end of the job: {records:#?}\n{:#}", self.job(id)))
     }
 
     /// Waits until a job is over.
