@@ -141,7 +141,11 @@ impl Agent {
     pub fn new(options: AgentOptions, drain: Drain) -> Self {
         let watcher = Watcher::new();
         let shared = Shared {
-            deliveries: Arc::new(Deliveries::new(Arc::clone(&options.source), Arc::clone(&options.journal))),
+            deliveries: Arc::new(Deliveries::counted(
+                Arc::clone(&options.source),
+                Arc::clone(&options.journal),
+                Arc::clone(&options.metrics),
+            )),
             running: Running::new(watcher.clone(), Arc::clone(&options.status)),
             slots: Slots::new(Limits { slots: options.slots, groups: options.group_limits }),
             source: options.source,
