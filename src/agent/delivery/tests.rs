@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use super::*;
 use crate::{
     agent::scripted_source::{ScriptedSource, at_once, away},
-    job::{Failure, FailureKind, Outcome, Outputs, Phase, Receipt},
+    job::{Failure, FailureKind, Outcome, Phase, Receipt},
     journal::{Entry, Recovered},
     logs::{Record, Stream},
     source::Error,
@@ -32,12 +32,12 @@ fn bench() -> Bench {
 fn receipt() -> Receipt {
     let now = Timestamp::UNIX_EPOCH;
     let id = "job1".parse().expect("an id");
-    Receipt::new(id, "noop", now, now, Outcome::Succeeded(Box::new(Outputs::default())))
+    Receipt::new(id, "noop", now, now, Outcome::Succeeded(Box::default()))
 }
 
 fn lines(from: u64, to: u64, text: &str) -> String {
     let record = |seq| Record { seq, time: Timestamp::UNIX_EPOCH, stream: Stream::Stdout, step: "work".to_owned(), text: text.to_owned() };
-    (from..=to).map(|seq| format!("{}\n", serde_json::to_string(&record(seq)).expect("JSON"))).collect()
+    (from..=to).flat_map(|seq| [serde_json::to_string(&record(seq)).expect("JSON"), "\n".to_owned()]).collect()
 }
 
 impl Bench {

@@ -53,7 +53,7 @@ impl Tx<'_> {
 pub(super) struct Writer(mpsc::Sender<Box<dyn Pending>>);
 
 impl Writer {
-    /// The writer's end and the task that has to run for it. The task ends when all writers are dropped and everything is written.
+    /// The writer's end and the work that has to run for it. The work ends when all writers are dropped and everything is written.
     pub(super) fn new(db: SqliteConnection, limits: Limits, bells: Arc<Bells>) -> (Self, impl Future<Output = ()> + Send + 'static) {
         let (sender, queue) = mpsc::channel(QUEUE);
         (Self(sender), run(db, limits, bells, queue))
