@@ -54,8 +54,8 @@ impl Source {
             "dst_tag": "1"}})
     }
 
-    fn agent(&self, plane: &Plane, id: &str) -> Agent {
-        Agent::of(plane, id).args(&["--local-root", self.root().to_str().unwrap(), "--slots", "4"]).program("git", CHATTY)
+    fn agent(&self, plane: &Plane, id: &str, slots: &str) -> Agent {
+        Agent::of(plane, id).args(&["--local-root", self.root().to_str().unwrap(), "--slots", slots]).program("git", CHATTY)
     }
 }
 
@@ -110,7 +110,7 @@ fn judge(plane: &Plane, id: &str, digest: &mut Option<Value>) -> String {
 fn killed_runners_lose_nothing_and_tell_no_lies() {
     let kills: u64 = std::env::var("BUILD_RUNNER_KILLS").ok().map_or(12, |kills| kills.parse().unwrap());
     let (source, plane, mut dice) = (Source::new(), Plane::start(), Dice::new());
-    let mut agent = source.agent(&plane, "survivor").started();
+    let mut agent = source.agent(&plane, "survivor", "4").started();
     let mut jobs = Vec::new();
     for round in 0..kills {
         for _ in 0..3 {
@@ -135,7 +135,7 @@ fn killed_runners_lose_nothing_and_tell_no_lies() {
 #[test]
 fn a_job_that_ran_when_its_runner_was_killed_is_told_as_interrupted() {
     let (source, plane) = (Source::new(), Plane::start());
-    let mut agent = source.agent(&plane, "mortal").started();
+    let mut agent = source.agent(&plane, "mortal", "4").started();
     let id = plane.submit(&source.job("out"));
     line(&plane, &id, "line 1");
     agent.kill();
@@ -157,7 +157,7 @@ fn a_job_that_ran_when_its_runner_was_killed_is_told_as_interrupted() {
 fn a_plane_killed_under_twenty_running_jobs_loses_nothing() {
     let kills: u64 = std::env::var("BUILD_RUNNER_KILLS").ok().map_or(3, |kills| kills.parse::<u64>().unwrap().div_ceil(10));
     let (source, mut plane, mut dice) = (Source::new(), Plane::start(), Dice::new());
-    let mut agent = source.agent(&plane, "patient").args(&["--slots", "20"]).started();
+    let mut agent = source.agent(&plane, "patient", "20").started();
     let (mut counts, mut digest, mut jobs) = (BTreeMap::<String, usize>::new(), None, Vec::new());
     for _ in 0..kills {
         let batch: Vec<String> = (0..20).map(|number| plane.submit(&source.job(&format!("{}", jobs.len() + number)))).collect();
