@@ -325,10 +325,12 @@ impl Store for SqliteStore {
     }
 
     async fn close(&self) {
-        // Without a sender left, the thread writes what is queued, closes the file and ends.
-        self.writer.write().await.take();
+        let writer = self.writer.write().await.take();
         let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
+        // The readers first: the last connection to close puts the write-ahead log into the database, which a reader may not.
         self.readers.close().await;
+        // Without a sender left, the thread writes what is queued, closes the file and ends.
+        drop(writer);
         if let Some(thread) = thread {
             let _ = spawn_blocking(|| thread.join()).await;
         }
