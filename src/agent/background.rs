@@ -31,6 +31,9 @@ pub(super) async fn follow_settings(shared: Arc<Shared>, heart: Option<Arc<Heart
                 }
                 if !std::mem::replace(&mut is_known, true) {
                     shared.status.pass(Gate::Bootstrapped, "SettingsRead");
+                    // An idle plane holds the first poll for long: that it answers, and takes the token, is known now.
+                    shared.status.pass(Gate::CredentialsConfigured, "Accepted");
+                    shared.status.pass(Gate::SourceLive, "SettingsRead");
                 }
                 SETTINGS
             }

@@ -25,6 +25,7 @@ mod oci_copy;
 mod oci_copy_faults;
 mod oci_faults;
 mod oci_registry;
+mod plane_cli;
 mod plane_journeys;
 mod plane_kills;
 mod plane_secrets;
