@@ -67,6 +67,8 @@ pub(super) async fn show_what_is_owed(shared: Arc<Shared>, stop: Cancel) {
     loop {
         shared.status.undelivered(shared.deliveries.gauge());
         shared.status.journal(shared.journal.trouble());
+        let synced = shared.journal.synced();
+        shared.metrics.journal_synced(synced.entries, synced.writes, synced.took);
         if stop.run(tokio::time::sleep(GLANCE)).await.is_err() {
             return;
         }
