@@ -24,6 +24,8 @@ mod oci_copy;
 mod oci_copy_faults;
 mod oci_faults;
 mod oci_registry;
+mod plane_fault_kills;
+mod plane_faults;
 mod plane_journeys;
 mod plane_kills;
 mod plane_secrets;
