@@ -26,13 +26,13 @@ use futures_util::future::join_all;
 use tokio::sync::mpsc;
 
 use super::{
-    Claimed,
+    Claimed, Supervisor,
     delivery::{Deliveries, DeliveryJob, LOGS, log_folder},
 };
 use crate::{
-    job::{ExecutionId, Failure, JobId, Phase},
+    job::{ExecutionId, Failure, JobId, JobType, Phase},
     journal::{Entry, Intent, Journal, Recovered, RecoveredExecution},
-    logs::Bell,
+    logs::{Bell, JobLog},
     retry::{self, Policy},
     shutdown::Cancel,
     source::{Claim, Error, Source, Standing},
@@ -43,12 +43,32 @@ use crate::{
 /// one that is away fences the report later.
 const STANDING: Duration = Duration::from_secs(2);
 
-/// What recovery needs of the executors.
+/// What recovery needs of the executors: [`Supervisor::clean_up_after`].
 #[async_trait]
 pub trait Cleaner: Send + Sync {
-    /// Removes what a killed execution left outside its workspace, by the handle that was journalled for it. Within a deadline of its own.
-    async fn clean_up_after(&self, job: &JobId, execution: &ExecutionId, job_type: &str, handle: &serde_json::Value)
-    -> Result<(), Failure>;
+    /// Removes what a killed execution left behind, by the handle that was journalled for it. Within a deadline of its own.
+    async fn clean_up_after(
+        &self,
+        job: &JobId,
+        job_type: JobType,
+        execution: &ExecutionId,
+        handle: serde_json::Value,
+        log: &JobLog,
+    ) -> Result<(), Failure>;
+}
+
+#[async_trait]
+impl Cleaner for Supervisor {
+    async fn clean_up_after(
+        &self,
+        job: &JobId,
+        job_type: JobType,
+        execution: &ExecutionId,
+        handle: serde_json::Value,
+        log: &JobLog,
+    ) -> Result<(), Failure> {
+        self.clean_up_after(job, job_type, execution, handle, log).await
+    }
 }
 
 /// A claim of an earlier runner of which no work was begun.
@@ -135,10 +155,7 @@ impl Recovery {
     async fn claim(&self, job: &JobId, key: &str, intent: &Intent, stop: &Cancel) -> Result<Option<ExecutionId>, ()> {
         let attempt = || self.source.claim(job, key);
         let on_retry = |error: &Error, _| tracing::debug!(%job, %error, "an open claim cannot be settled now");
-        let answer = match stop.run(retry::retry(Policy::FOR_EVER, stop, Error::advice, on_retry, attempt)).await {
-            Ok(answer) => answer,
-            Err(_) => return Err(()),
-        };
+        let Ok(answer) = stop.run(retry::retry(Policy::FOR_EVER, stop, Error::advice, on_retry, attempt)).await else { return Err(()) };
         let why = match answer {
             Ok(Claim::Ours(execution)) => {
                 let (job_type, log_stream) = (intent.job_type.clone(), intent.log_stream.clone());

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Arg, ArgAction, ArgMatches, Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand, ValueEnum};
 
+use super::jobs::JobsArgs;
 use crate::config::SETTINGS;
 
 /// A standalone, pull-based job executor: builds container images, Helm charts, Terraform modules and Kubernetes manifests, and
@@ -24,6 +25,8 @@ pub(super) struct Cli {
 pub(super) enum Command {
     /// Run jobs from job files, one after the other
     Run(RunArgs),
+    /// Submit jobs to a control plane and look after them
+    Jobs(JobsArgs),
     /// Say which job types can run here, and what is missing for the others
     Doctor(OutputArgs),
     /// Print the JSON Schema of job files

@@ -14,6 +14,11 @@ impl Console {
         let _ = writeln!(std::io::stdout().lock(), "{text}");
     }
 
+    /// A line on standard output with control characters neutralised: for text that comes from elsewhere.
+    pub fn shown(self, text: impl fmt::Display) {
+        self.line(printable(&text.to_string()));
+    }
+
     /// One JSON value on one line of standard output.
     pub fn json(self, value: &impl Serialize) {
         if let Ok(text) = serde_json::to_string(value) {

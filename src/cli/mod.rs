@@ -7,6 +7,7 @@ mod console;
 mod doctor;
 mod exit;
 mod explain;
+mod jobs;
 mod receipts;
 mod run;
 mod terminal;
@@ -56,7 +57,7 @@ fn without_configuration(console: Console, cli: &Cli) -> Option<Exit> {
             console.bytes(&page);
         }
         Command::Schema(schema) => return Some(print_schema(console, schema.job_type.as_deref())),
-        Command::Run(_) | Command::Doctor(_) | Command::Config(_) => return None,
+        Command::Run(_) | Command::Jobs(_) | Command::Doctor(_) | Command::Config(_) => return None,
     }
     Some(Exit::Success)
 }
@@ -112,6 +113,7 @@ fn with_configuration(console: Console, cli: Cli, flags: BTreeMap<String, Vec<St
     }
     let run = match cli.command {
         Some(Command::Doctor(format)) => return block_on(console, Threads::One, doctor::doctor(console, &config, format.output)),
+        Some(Command::Jobs(arguments)) => return block_on(console, Threads::One, jobs::jobs(console, &config, &arguments)),
         Some(Command::Run(arguments)) => arguments,
         _ => cli.run,
     };

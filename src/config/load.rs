@@ -178,7 +178,11 @@ fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> &'a str {
 /// The environment is shared with others (Kubernetes puts `BUILD_RUNNER_SERVICE_HOST` there for a Service of that name), so a
 /// strange variable is worth a warning, not a refusal.
 fn strange_variables(layers: &Layers) -> Vec<String> {
-    let known: Vec<String> = SETTINGS.iter().map(Setting::variable).chain(["BUILD_RUNNER_CONFIG".to_owned()]).collect();
+    let known: Vec<String> = SETTINGS
+        .iter()
+        .map(Setting::variable)
+        .chain(["CONFIG", "SERVER", "TOKEN_FILE"].map(|name| format!("BUILD_RUNNER_{name}")))
+        .collect();
     layers
         .environment
         .keys()

@@ -135,17 +135,15 @@ impl Follower {
     /// Takes what the current segment has. Returns whether the batch is full.
     fn fill(&mut self, batch: &mut Batch) -> io::Result<bool> {
         let Self { segment: Some(segment), last, offset, marker, .. } = self else { return Ok(false) };
-        let mut wanted = PIECE;
-        let mut piece = Vec::new();
+        let mut piece = vec![0; PIECE];
         loop {
-            piece.resize(wanted, 0);
             let count = read_at(&segment.file, &mut piece, segment.at)?;
             let Some(end) = piece[..count].iter().rposition(|byte| *byte == b'\n') else {
-                if count < wanted {
+                if count < piece.len() {
                     // Nothing, or a record that is being written, or was when its writer died.
                     return Ok(false);
                 }
-                wanted *= 2;
+                piece.resize(2 * piece.len(), 0);
                 continue;
             };
             for line in piece[..=end].split_inclusive(|byte| *byte == b'\n') {
@@ -220,3 +218,6 @@ pub fn replay(folder: &Path) -> io::Result<impl Iterator<Item = io::Result<Recor
         ready.pop_front().map(Ok)
     }))
 }
+
+#[cfg(test)]
+mod tests;

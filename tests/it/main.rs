@@ -19,6 +19,7 @@ mod git_remote;
 mod harness;
 mod helm;
 mod image;
+mod journal;
 mod journeys;
 mod oci_copy;
 mod oci_copy_faults;

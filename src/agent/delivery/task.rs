@@ -52,22 +52,22 @@ pub(super) async fn run(shared: Arc<Shared>, job: DeliveryJob, orders: Orders) {
 
 /// Returns when nothing is owed any more.
 async fn deliver(shared: &Arc<Shared>, job: &DeliveryJob, orders: &Orders) -> Delivered {
-    let mut shipper = Shipper::new(Arc::clone(shared), job);
+    let mut log = Shipper::new(Arc::clone(shared), job);
     let phases = phases::tell(Arc::clone(shared), job.job.clone(), job.execution.clone(), orders);
-    let log = async {
-        live(&mut shipper, job, orders).await;
+    let logged = async {
+        live(&mut log, job, orders).await;
         let finished = orders.finished().await;
         let owed = Owed::new(shared);
-        let complete = rest(&mut shipper, finished.at + PATIENCE).await;
+        let complete = rest(&mut log, finished.at + PATIENCE).await;
         (finished, owed, complete)
     };
     // The last intermediate phase is answered before the outcome is told.
-    let ((finished, _owed, complete), ()) = tokio::join!(log, phases);
-    conclude(shared, job, &finished.receipt, shipper, complete).await
+    let ((finished, _owed, complete), ()) = tokio::join!(logged, phases);
+    conclude(shared, job, &finished.receipt, log, complete).await
 }
 
 /// Sends the log as it grows, until the execution is over.
-async fn live(shipper: &mut Shipper, job: &DeliveryJob, orders: &Orders) {
+async fn live(log: &mut Shipper, job: &DeliveryJob, orders: &Orders) {
     let overdue = async { tokio::time::sleep_until(orders.finished().await.at + PATIENCE).await };
     let finished = orders.finished();
     tokio::pin!(overdue, finished);
@@ -90,7 +90,7 @@ async fn live(shipper: &mut Shipper, job: &DeliveryJob, orders: &Orders) {
         let shipped = tokio::select! {
             biased;
             () = &mut overdue => return,
-            shipped = shipper.ship() => shipped,
+            shipped = log.ship() => shipped,
         };
         wait = match shipped {
             Shipped::Some => {
@@ -105,10 +105,10 @@ async fn live(shipper: &mut Shipper, job: &DeliveryJob, orders: &Orders) {
 
 /// Sends what is left of the log, trying again until `deadline`, which moves on with every batch that arrives. Returns whether the source has
 /// all of it.
-async fn rest(shipper: &mut Shipper, mut deadline: Instant) -> bool {
+async fn rest(log: &mut Shipper, mut deadline: Instant) -> bool {
     let mut backoff = Backoff::new(Policy::FOR_EVER);
     loop {
-        let advice = match round(shipper, &mut deadline).await {
+        let advice = match round(log, &mut deadline).await {
             Ok(()) => return true,
             Err(advice) => advice,
         };
@@ -122,11 +122,11 @@ async fn rest(shipper: &mut Shipper, mut deadline: Instant) -> bool {
 }
 
 /// Sends batches until the source has all of the log, or until one fails.
-async fn round(shipper: &mut Shipper, deadline: &mut Instant) -> Result<(), Advice> {
+async fn round(log: &mut Shipper, deadline: &mut Instant) -> Result<(), Advice> {
     loop {
         let shipped = async {
-            match shipper.ship().await {
-                Shipped::All => shipper.ship_untold().await,
+            match log.ship().await {
+                Shipped::All => log.ship_untold().await,
                 other => other,
             }
         };
@@ -140,7 +140,7 @@ async fn round(shipper: &mut Shipper, deadline: &mut Instant) -> Result<(), Advi
 }
 
 /// Reports, and sends what is left of a log that would not go before, until both are done.
-async fn conclude(shared: &Shared, job: &DeliveryJob, receipt: &Receipt, mut shipper: Shipper, mut complete: bool) -> Delivered {
+async fn conclude(shared: &Shared, job: &DeliveryJob, receipt: &Receipt, mut log: Shipper, mut complete: bool) -> Delivered {
     let mut backoff = Backoff::new(Policy::FOR_EVER);
     let mut reported = None;
     let mut failing = false;
@@ -150,10 +150,11 @@ async fn conclude(shared: &Shared, job: &DeliveryJob, receipt: &Receipt, mut shi
             match shared.source.report(&job.job, &job.execution, receipt).await {
                 Ok(()) => reported = Some(Delivered::Reported),
                 Err(error) => match error.advice() {
-                    Advice::GiveUp if error != Error::Cancelled => reported = Some(not_taken(job, receipt, &error)),
+                    Advice::GiveUp if error != Error::Cancelled => reported = Some(not_taken(shared, job, receipt, &error)),
                     Advice::GiveUp => {}
                     later => {
                         advice = later;
+                        shared.metrics.delivery_retried("report");
                         if !std::mem::replace(&mut failing, true) {
                             tracing::warn!(execution = %job.execution, %error, "the outcome cannot be reported now; it is kept and tried again");
                         }
@@ -176,18 +177,18 @@ async fn conclude(shared: &Shared, job: &DeliveryJob, receipt: &Receipt, mut shi
         tokio::time::sleep(backoff.next(advice).unwrap_or(PATIENCE)).await;
         // Before the next report: if it was the whole source that was away, the log still comes first.
         if !complete {
-            complete = round(&mut shipper, &mut (Instant::now() + PATIENCE)).await.is_ok();
+            complete = round(&mut log, &mut (Instant::now() + PATIENCE)).await.is_ok();
         }
     }
 }
 
-fn not_taken(job: &DeliveryJob, receipt: &Receipt, error: &Error) -> Delivered {
+fn not_taken(shared: &Shared, job: &DeliveryJob, receipt: &Receipt, error: &Error) -> Delivered {
     let (id, execution, outcome) = (&job.job, &job.execution, receipt.outcome);
-    match error {
-        Error::Fenced(_) => {
-            tracing::warn!(job = %id, %execution, ?outcome, %error, "the control plane disowned the execution; its outcome is dropped")
-        }
-        _ => tracing::error!(job = %id, %execution, ?outcome, %error, "the control plane refuses the outcome for good; it is dropped"),
+    if matches!(error, Error::Fenced(_)) {
+        shared.metrics.disowned();
+        tracing::warn!(job = %id, %execution, ?outcome, %error, "the control plane disowned the execution; its outcome is dropped");
+    } else {
+        tracing::error!(job = %id, %execution, ?outcome, %error, "the control plane refuses the outcome for good; it is dropped");
     }
     Delivered::NotTaken(error.to_string())
 }

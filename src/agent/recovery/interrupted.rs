@@ -18,14 +18,21 @@ const PIECE: usize = 256 << 10;
 /// Ends an interrupted execution. Not reported before nothing of it runs any more.
 pub(super) async fn conclude(recovery: &Recovery, job: JobId, claimed_at: Timestamp, claimed: RecoveredExecution, standing: Standing) {
     let execution = &claimed.execution;
+    let delivery_job = recovery.delivery_of(&job, &claimed);
     stop_processes(execution.as_str()).await;
-    if let Some(handle) = &claimed.handle {
+    let step = last_step(&delivery_job).await;
+    let log = reopen(&delivery_job).await.unwrap_or_else(|error| {
+        tracing::warn!(%job, %execution, %error, "the log of the killed runner cannot be gone on with");
+        JobLog::discard()
+    });
+    // A type that this build does not know was not begun.
+    if let (Some(handle), Ok(job_type)) = (&claimed.handle, claimed.job_type.parse()) {
         // Never changes the outcome. What could not be removed is named, for whoever has to.
-        if let Err(failure) = recovery.cleaner.clean_up_after(&job, execution, &claimed.job_type, handle).await {
+        if let Err(failure) = recovery.cleaner.clean_up_after(&job, job_type, execution, handle.clone(), &log).await {
             tracing::warn!(%job, %execution, %handle, problem = failure.message, "what the killed runner made cannot be cleaned up");
+            log.warn(format_args!("cleanup: {failure}"));
         }
     }
-    let delivery_job = recovery.delivery_of(&job, &claimed);
     if standing == Standing::Lost {
         recovery
             .deliveries
@@ -33,10 +40,10 @@ pub(super) async fn conclude(recovery: &Recovery, job: JobId, claimed_at: Timest
             .disown("the control plane gave the job to another runner, or ended it, while this one was away");
         return;
     }
-    let step = last_step(&delivery_job).await;
     let message = message(&step, claimed.phase);
-    if let Err(error) = last_line(&delivery_job, &message).await {
-        tracing::warn!(%job, %execution, %error, "the log of the killed runner cannot be ended properly");
+    log.warn(&message);
+    if !log.flush().await {
+        tracing::warn!(%job, %execution, "the log of the killed runner cannot be ended: the disk takes nothing");
     }
     let outcome = outcome(standing, &step, claimed.phase, message);
     let receipt = Receipt::new(job.clone(), &claimed.job_type, claimed_at, Timestamp::now(), outcome);
@@ -75,13 +82,11 @@ async fn last_step(delivery: &DeliveryJob) -> String {
     tokio::task::spawn_blocking(read).await.ok().and_then(Result::ok).unwrap_or_default()
 }
 
-/// Goes on with the log for one line.
-async fn last_line(delivery: &DeliveryJob, line: &str) -> std::io::Result<()> {
+/// Goes on with the log where the killed runner stopped.
+async fn reopen(delivery: &DeliveryJob) -> std::io::Result<JobLog> {
     let (folder, sent, bell) = (delivery.folder.clone(), delivery.logs_sent, Box::new(delivery.bell.clone()));
     let open = move || JobLog::reopen(&folder, LogPolicy::default(), bell, sent);
-    let log = tokio::task::spawn_blocking(open).await.unwrap_or_else(|error| Err(std::io::Error::other(error)))?;
-    log.warn(line);
-    if log.flush().await { Ok(()) } else { Err(std::io::Error::other("the disk takes nothing")) }
+    tokio::task::spawn_blocking(open).await.unwrap_or_else(|error| Err(std::io::Error::other(error)))
 }
 
 /// What is true of it: whoever wanted it stopped has it stopped.

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use super::*;
 use crate::{
     agent::scripted_source::{ScriptedSource, at_once, away},
-    job::{FailureKind, Outcome, Outputs, Receipt, ReceiptOutcome},
+    job::{FailureKind, Outcome, Receipt, ReceiptOutcome},
     logs::{JobLog, LogPolicy, Record},
 };
 
@@ -17,9 +17,18 @@ struct Cleaned(Mutex<Vec<serde_json::Value>>);
 
 #[async_trait]
 impl Cleaner for Cleaned {
-    async fn clean_up_after(&self, _: &JobId, _: &ExecutionId, _: &str, handle: &serde_json::Value) -> Result<(), Failure> {
-        self.0.lock().expect("whole").push(handle.clone());
-        Err(Failure::new(FailureKind::Io, "cleanup never changes the outcome"))
+    async fn clean_up_after(
+        &self,
+        _: &JobId,
+        job_type: JobType,
+        _: &ExecutionId,
+        handle: serde_json::Value,
+        log: &JobLog,
+    ) -> Result<(), Failure> {
+        assert_eq!((job_type, &handle), (JobType::Noop, &"the handle".into()));
+        log.info("cleaning up");
+        self.0.lock().expect("whole").push(handle);
+        Err(Failure::new(FailureKind::Io, "never changes the outcome"))
     }
 }
 
@@ -54,7 +63,7 @@ impl Scene {
     }
 
     fn receipt(&self) -> Receipt {
-        let outcome = Outcome::Succeeded(Box::new(Outputs::default()));
+        let outcome = Outcome::Succeeded(Box::default());
         Receipt::new(self.job.clone(), "noop", Timestamp::UNIX_EPOCH, Timestamp::UNIX_EPOCH, outcome)
     }
 
@@ -160,10 +169,13 @@ async fn a_kill_after_any_entry_ends_in_one_true_outcome_and_the_whole_log() {
             Some(Entry::LogsSent { seq: 4, .. }) => assert_eq!((scene.report(), cleanups, seqs), (scene.receipt(), 0, vec![5]), "{length}"),
             Some(_) => {
                 let sent = if matches!(entries.last(), Some(Entry::LogsSent { .. })) { 2 } else { 0 };
-                assert_eq!((cleanups, seqs), (1, (sent + 1..=6).collect()), "{length}");
+                assert_eq!((cleanups, seqs), (1, (sent + 1..=8).collect()), "{length}");
                 let failure = scene.report().failure.expect("a failure");
                 assert_eq!((failure.kind, failure.step.as_str(), failure.retryable), (FailureKind::Interrupted, "push", true));
-                assert_eq!(scene.records().last().map(|record| record.text.clone()), Some(failure.message));
+                let records = scene.records();
+                let [.., line, cleaning, problem, last] = &records[..] else { panic!("{records:?}") };
+                assert_eq!([&line.text, &cleaning.text, &problem.text], ["line 5", "cleaning up", "cleanup: never changes the outcome"]);
+                assert_eq!(last.text, failure.message);
             }
         }
         if length > 2 {
@@ -191,7 +203,7 @@ async fn a_runner_killed_while_it_recovers_changes_nothing_of_what_is_reported()
     }
     drop(scene.next_runner(true).await.recovery);
     assert_eq!(scene.report().failure.map(|failure| failure.kind), Some(FailureKind::Interrupted));
-    assert_eq!(scene.source.seqs(&scene.execution), [3, 4, 5, 6], "one last line, however many runners wrote it");
+    assert_eq!(scene.source.seqs(&scene.execution), [3, 4, 5, 6, 7, 8], "one last line, however many runners wrote it");
     assert_eq!((scene.cleaned.0.lock().expect("whole").len(), scene.left()), (1, vec![]));
 }
 
