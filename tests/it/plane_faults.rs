@@ -59,6 +59,7 @@ fn survive(habits: Habits, endpoints: &[Endpoint], wrong: &[What]) {
                 let plane = FakePlane::start(habits);
                 let mut agent = agent(&plane).started();
                 for &what in wrong {
+                    let asked = plane.count(endpoint);
                     plane.fault(Fault::once(endpoint, what));
                     let id = plane.submit("noop", "{}");
                     println!("{endpoint:?} {what:?}: {id}");
@@ -67,6 +68,10 @@ fn survive(habits: Habits, endpoints: &[Endpoint], wrong: &[What]) {
                     let job = judged(&plane, &id, if is_plan { "failed" } else { "finished" });
                     if !is_plan {
                         assert_whole_log(&job, "has nothing to do");
+                    }
+                    if endpoint == Endpoint::End && matches!(what, What::Lost | What::Half | What::Mute) {
+                        // It took effect and nobody heard of it: the runner has to ask again before it may forget.
+                        plane.seen(endpoint, asked + 2);
                     }
                     plane.behave();
                 }
@@ -108,7 +113,7 @@ fn plans_that_are_none_fail_their_job_by_name() {
     let huge = format!("{{\"a\": \"{}\"}}", "x".repeat(17 << 20));
     for (job_type, plan, words) in [
         ("helm-chart-build", "", "plan"),
-        ("helm-chart-build", "{}", "git_source"),
+        ("helm-chart-build", "{}", "required key is missing"),
         ("helm-chart-build", "}{", "plan is not JSON"),
         ("helm-chart-build", "[1, 2]", "plan"),
         ("helm-chart-build", &huge, "longer than"),
