@@ -28,6 +28,7 @@ mod oci_registry;
 mod plane_journeys;
 mod plane_kills;
 mod plane_secrets;
+mod plane_store;
 mod plans;
 mod process;
 mod redaction;
