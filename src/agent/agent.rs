@@ -96,6 +96,8 @@ pub(super) struct Shared {
     pub(super) slots: Slots,
     pub(super) running: Running,
     pub(super) vain: Vain,
+    /// One per execution that is over and not delivered.
+    pub(super) owed: TaskTracker,
     ready: Mutex<BTreeSet<JobType>>,
     wants_logs: AtomicBool,
 }
@@ -139,7 +141,11 @@ impl Agent {
     pub fn new(options: AgentOptions, drain: Drain) -> Self {
         let watcher = Watcher::new();
         let shared = Shared {
-            deliveries: Arc::new(Deliveries::new(Arc::clone(&options.source), Arc::clone(&options.journal))),
+            deliveries: Arc::new(Deliveries::counted(
+                Arc::clone(&options.source),
+                Arc::clone(&options.journal),
+                Arc::clone(&options.metrics),
+            )),
             running: Running::new(watcher.clone(), Arc::clone(&options.status)),
             slots: Slots::new(Limits { slots: options.slots, groups: options.group_limits }),
             source: options.source,
@@ -151,6 +157,7 @@ impl Agent {
             local_roots: options.local_roots,
             drain,
             vain: Vain::default(),
+            owed: TaskTracker::new(),
             ready: Mutex::default(),
             wants_logs: AtomicBool::new(true),
         };
@@ -184,6 +191,8 @@ impl Agent {
         self.background.close();
         self.background.wait().await;
         self.shared.deliveries.stop().await;
+        self.shared.owed.close();
+        self.shared.owed.wait().await;
         // Last of all, so that the lease holds as long as anything is told. Whoever else held the heart has ended.
         if let Some(heart) = heart.and_then(Arc::into_inner) {
             heart.stop();
@@ -216,11 +225,15 @@ impl Agent {
     }
 
     async fn look_at_executors(&self) {
+        let mut refused = Vec::new();
         for (job_type, readiness) in self.shared.supervisor.executors().probe().await {
             match readiness {
                 Readiness::Ready(_) => self.shared.set_ready(job_type),
-                Readiness::NotReady { reason, remedy } => tracing::info!(%job_type, reason, remedy, "jobs of this type are refused"),
+                Readiness::NotReady { .. } => refused.push(job_type.as_str()),
             }
+        }
+        if !refused.is_empty() {
+            tracing::info!(types = refused.join(", "), "jobs of these types are refused; `build-runner doctor` says why");
         }
     }
 
@@ -273,7 +286,8 @@ impl Agent {
             () = shared.drain.reached(Stage::Stopping) => false,
         };
         if !finished {
-            tracing::warn!(running = shared.running.stop_all(), "what still runs is cancelled");
+            let running = shared.running.stop_all();
+            tracing::warn!(running, "what still runs is cancelled");
             let patience = shared.supervisor.kill_grace() + self.delivery_budget;
             if tokio::time::timeout(patience, self.work.wait()).await.is_err() {
                 tracing::error!(left = self.work.len(), "some jobs did not stop in time; the next start cleans up after them");
@@ -292,3 +306,6 @@ impl Agent {
         Ending { unfinished: self.work.len(), undelivered: self.shared.deliveries.gauge().max(self.work.len()) }
     }
 }
+
+#[cfg(test)]
+mod tests;

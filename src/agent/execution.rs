@@ -47,7 +47,7 @@ enum End {
 
 /// Runs the job and hands everything there is to tell of it to its delivery. `slot` is free again when the work is over. `entry` is the claim's, if
 /// it was not written down yet: the plan is fetched meanwhile, and the handle, which comes before any effect, cannot be durable before it.
-pub(super) async fn attend(shared: Arc<Shared>, claimed: Claimed, entry: Option<Entry>, slot: Slot) {
+pub(super) async fn attend(shared: Arc<Shared>, claimed: Claimed, entry: Option<Entry>, mut slot: Slot) {
     let entered = shared.running.enter(&claimed);
     let bell = Bell::new();
     let delivery = shared.deliveries.begin(DeliveryJob {
@@ -75,8 +75,9 @@ pub(super) async fn attend(shared: Arc<Shared>, claimed: Claimed, entry: Option<
         End::Receipt(Box::new(Receipt::new(claimed.job.clone(), &claimed.job_type, started_at, Timestamp::now(), outcome)))
     });
     let lost = entered.cancel.cause() == Some(CancelCause::LeaseLost);
-    drop(entered);
-    drop(slot);
+    // The log was crossed to its end: whatever reads it now reads all of it.
+    drop((entered, log));
+    slot.free();
     match end {
         End::NotOurs(why) => disown(&shared, &delivery, why),
         End::Receipt(_) if lost => disown(&shared, &delivery, "the lease was lost; another runner may own the job".to_owned()),
@@ -89,6 +90,11 @@ pub(super) async fn attend(shared: Arc<Shared>, claimed: Claimed, entry: Option<
             delivery.finish(*receipt);
         }
     }
+    // Until the source knows how it ended, it may offer the job again.
+    shared.owed.spawn(async move {
+        delivery.delivered().await;
+        drop(slot);
+    });
 }
 
 fn disown(shared: &Shared, delivery: &Delivery, why: String) {

@@ -1,9 +1,9 @@
 //! Room for executions: so many at once, and so many of each group.
 //!
-//! In: a job that is to be claimed. Out: a [`Slot`], which is room for it until it is dropped. Invariants: never more slots than there are; a job has at
-//! most one slot; nobody waits for a slot in a group while another group has room.
+//! In: a job that is to be claimed. Out: a [`Slot`], which is room for it until it is freed, and keeps the job from being claimed once more until it is
+//! dropped. Invariants: never more slots than there are; a job has at most one; nobody waits for a slot in a group while another has room.
 //!
-//! Called by the poller (take, room) and by executions (drop).
+//! Called by the poller (take, room) and by executions (free when the work is over, drop when its outcome is delivered).
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -55,13 +55,14 @@ pub(super) enum NoSlot {
     Full,
 }
 
-/// Room for one execution, until it is dropped.
+/// Room for one execution, until it is freed or dropped.
 #[derive(Debug)]
 pub(super) struct Slot {
     shared: Arc<Shared>,
     job: JobId,
     group: Option<JobGroup>,
     claiming: bool,
+    freed: bool,
 }
 
 impl Shared {
@@ -102,7 +103,7 @@ impl Slots {
             Some(group) => *state.taken.entry(group).or_default() += 1,
             None => state.unknown += 1,
         }
-        Ok(Slot { shared: Arc::clone(&self.0), job: job.clone(), group, claiming: true })
+        Ok(Slot { shared: Arc::clone(&self.0), job: job.clone(), group, claiming: true, freed: false })
     }
 
     /// As [`Slots::take`], as soon as there is room. `None` when the job has a slot. Cancel-safe.
@@ -174,13 +175,14 @@ impl Slot {
             self.shared.changes.send_replace(());
         }
     }
-}
 
-impl Drop for Slot {
-    fn drop(&mut self) {
+    /// The work is over: there is room for another job, if not for the same one.
+    pub(super) fn free(&mut self) {
         self.settled();
+        if std::mem::replace(&mut self.freed, true) {
+            return;
+        }
         let mut state = self.shared.state();
-        state.jobs.remove(&self.job);
         match self.group {
             Some(group) => {
                 if let Some(taken) = state.taken.get_mut(&group) {
@@ -191,6 +193,13 @@ impl Drop for Slot {
         }
         drop(state);
         self.shared.changes.send_replace(());
+    }
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        self.free();
+        self.shared.state().jobs.remove(&self.job);
     }
 }
 
@@ -219,10 +228,13 @@ mod tests {
     #[test]
     fn a_job_has_one_slot_and_unknown_groups_take_one_too() {
         let (slots, job) = (slots(1, &[]), JobId::generate());
-        let slot = slots.take(&job, None).expect("room");
+        let mut slot = slots.take(&job, None).expect("room");
         assert_eq!(slots.take(&job, None).expect_err("offered twice"), NoSlot::Known);
         assert_eq!(slots.take(&JobId::generate(), None).expect_err("full"), NoSlot::Full);
         assert_eq!(slots.wanted(), None);
+        slot.free();
+        assert_eq!(slots.take(&job, None).expect_err("not delivered yet"), NoSlot::Known);
+        assert!(slots.take(&JobId::generate(), None).is_ok());
         drop(slot);
         assert!(slots.take(&job, None).is_ok());
     }

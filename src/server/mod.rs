@@ -28,7 +28,7 @@ mod tests;
 use std::{net::SocketAddr, sync::Arc};
 
 use jiff::Timestamp;
-use tokio::{net::TcpListener, sync::Semaphore, task::JoinSet};
+use tokio::{net::TcpListener, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 
 pub use auth::TokenFileError;
@@ -36,9 +36,6 @@ pub use options::{Limits, ServerOptions};
 
 use state::Plane;
 use store::{OpenError, Store, sqlite::SqliteStore};
-
-/// Log batches that are read at the same time, each up to [`Limits::logs`] in memory, packed and unpacked.
-const BATCHES: usize = 4;
 
 /// Why a control plane could not be started.
 #[derive(Debug, thiserror::Error)]
@@ -95,22 +92,14 @@ impl Server {
     /// When the token files or the address cannot be had.
     pub async fn start_with(store: Arc<dyn Store>, options: ServerOptions) -> Result<Running, StartError> {
         let address = options.listen;
+        serve::make_room(options.limits.connections);
         // Listening comes before the tokens: whoever sees the files can connect.
         let listen = |source| StartError::Listen { address, source };
         let listener = TcpListener::bind(address).await.map_err(listen)?;
         let addr = listener.local_addr().map_err(listen)?;
         auth::first_tokens(store.as_ref(), &options.data_dir, Timestamp::now()).await?;
         let stop = CancellationToken::new();
-        let plane = Arc::new(Plane {
-            store: Arc::clone(&store),
-            limits: options.limits,
-            lease: options.lease,
-            metrics: metrics::Metrics::new(),
-            shown: state::Shown::default(),
-            alarm: clock::Alarm::default(),
-            unpacking: Semaphore::new(BATCHES),
-            stop: stop.clone(),
-        });
+        let plane = Arc::new(Plane::new(Arc::clone(&store), &options, stop.clone()));
         let mut tasks = JoinSet::new();
         tasks.spawn(clock::run(Arc::clone(&plane)));
         tasks.spawn(serve::serve(listener, router::router(Arc::clone(&plane)), Arc::clone(&plane)));
@@ -128,6 +117,13 @@ async fn offer(plane: Arc<Plane>) {
 }
 
 impl Running {
+    /// Resolves when it cannot go on: one of its tasks has ended though nobody stopped it, which only a mistake of ours can do.
+    pub async fn broken(&mut self) {
+        if self.tasks.join_next().await.is_none() {
+            std::future::pending::<()>().await;
+        }
+    }
+
     /// Ends it in order: parked polls answer that there is nothing, streams end with a comment, requests under way finish within
     /// [`Limits::drain`], and the store is closed.
     pub async fn stop(mut self) {

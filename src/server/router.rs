@@ -82,7 +82,11 @@ routes! {
 
 /// The whole of it.
 pub(crate) fn router(plane: Arc<Plane>) -> Router {
-    table()
+    surrounded(table(), plane)
+}
+
+fn surrounded(table: Router<Arc<Plane>>, plane: Arc<Plane>) -> Router {
+    table
         .fallback(path::unknown)
         .method_not_allowed_fallback(path::wrong_method)
         .layer(middleware::from_fn_with_state(Arc::clone(&plane), around))
@@ -113,7 +117,37 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
+    use crate::server::{ServerOptions, store::sqlite::SqliteStore};
     use utoipa::OpenApi as _;
+
+    #[tokio::test]
+    async fn a_panic_is_an_answer_and_the_next_request_is_served() {
+        async fn broken() -> &'static str {
+            panic!("on purpose")
+        }
+        let folder = tempfile::tempdir().expect("a folder");
+        let options = ServerOptions::new((std::net::Ipv4Addr::LOCALHOST, 0).into(), folder.path());
+        let store =
+            SqliteStore::open(folder.path(), crate::server::store::Limits::default(), jiff::Timestamp::now()).await.expect("a store");
+        let plane = Arc::new(Plane::new(Arc::new(store), &options, tokio_util::sync::CancellationToken::new()));
+        let table = table().route("/broken", routing::get(broken));
+        let listener = tokio::net::TcpListener::bind((std::net::Ipv4Addr::LOCALHOST, 0)).await.expect("a port");
+        let addr = listener.local_addr().expect("an address");
+        let serving = crate::server::serve::serve(listener, surrounded(table, Arc::clone(&plane)), Arc::clone(&plane));
+        let asking = async {
+            let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+            let http = reqwest::Client::builder().no_proxy().build().expect("a client");
+            let answer = http.get(format!("http://{addr}/broken")).send().await.expect("an answer");
+            assert_eq!(answer.status(), 500);
+            let body: serde_json::Value = answer.json().await.expect("JSON");
+            assert_eq!((&body["error"], &body["user_error"]), (&"internal error".into(), &false.into()));
+            let metrics = http.get(format!("http://{addr}/metrics")).send().await.expect("an answer").text().await.expect("text");
+            assert!(metrics.contains("requests_total{method=\"GET\",route=\"/broken\",status=\"500\"} 1"), "{metrics}");
+            plane.stop.cancel();
+        };
+        tokio::join!(serving, asking);
+        plane.store.close().await;
+    }
 
     #[test]
     fn every_route_is_in_the_document_and_nothing_else_is() {

@@ -23,6 +23,21 @@ use super::state::Plane;
 /// Wait after an accept that failed: almost always for want of file descriptors, which others have to give back first.
 const BREATH: Duration = Duration::from_millis(100);
 
+/// File descriptors for everything but connections: the database, its readers, the process itself.
+const OTHER_FILES: u64 = 256;
+
+/// Asks for as many file descriptors as there may be connections. The usual soft limit of 1024 is for programs that use `select`; going up to
+/// the hard limit is what it is for. Connections beyond what is granted wait, as those beyond the limit of connections do.
+pub(crate) fn make_room(connections: usize) {
+    use nix::sys::resource::{Resource, getrlimit, setrlimit};
+    let wanted = u64::try_from(connections).unwrap_or(u64::MAX).saturating_add(OTHER_FILES);
+    let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE) else { return };
+    let granted = wanted.min(hard).max(soft);
+    if granted > soft && setrlimit(Resource::RLIMIT_NOFILE, granted, hard).is_err() || granted < wanted {
+        tracing::warn!(wanted, granted, "there are fewer file descriptors than there may be connections: raise the limit (ulimit -n)");
+    }
+}
+
 /// Serves until told to stop.
 pub(crate) async fn serve(listener: TcpListener, router: Router, plane: Arc<Plane>) {
     let room = Arc::new(Semaphore::new(plane.limits.connections));

@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     clock::Alarm,
     metrics::Metrics,
-    options::Limits,
+    options::{Limits, ServerOptions},
     store::{Store, Timeouts},
 };
 use crate::job::{JobId, RunnerId};
@@ -36,7 +36,24 @@ pub(crate) struct Plane {
 /// The extractor by which handlers get it.
 pub(crate) type Shared = axum::extract::State<Arc<Plane>>;
 
+/// Log batches that are read at the same time, each up to [`Limits::logs`] in memory, packed and unpacked.
+const BATCHES: usize = 4;
+
 impl Plane {
+    /// A control plane that has done nothing yet.
+    pub(crate) fn new(store: Arc<dyn Store>, options: &ServerOptions, stop: CancellationToken) -> Self {
+        Self {
+            store,
+            limits: options.limits,
+            lease: options.lease,
+            metrics: Metrics::new(),
+            shown: Shown::default(),
+            alarm: Alarm::default(),
+            unpacking: Semaphore::new(BATCHES),
+            stop,
+        }
+    }
+
     /// The clock of all requests.
     #[expect(clippy::unused_self, reason = "handlers ask the plane for the time, so that a plane with another clock changes one place")]
     pub(crate) fn now(&self) -> Timestamp {

@@ -1,5 +1,6 @@
 //! The control plane as its clients see it: over real HTTP, with the real store.
 
+mod client;
 mod life;
 mod parking;
 mod refusals;

@@ -30,6 +30,7 @@ async fn a_claim_is_one_request_with_its_key() {
     assert_eq!(plane.client().claim(&job(), &key).await, Ok(ours()));
     let seen = plane.seen();
     assert_eq!((seen.len(), seen[0].line.as_str(), seen[0].json()), (1, EXECUTIONS, json!({})));
+    assert_eq!(seen[0].header("x-runner-id"), "runner-1");
     assert_eq!((seen[0].header("idempotency-key"), seen[0].header("content-type")), (key.as_str(), "application/json"));
 }
 
