@@ -30,6 +30,7 @@ mod plane_faults;
 mod plane_journeys;
 mod plane_kills;
 mod plane_secrets;
+mod plane_store;
 mod plans;
 mod process;
 mod redaction;
