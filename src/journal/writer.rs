@@ -37,6 +37,19 @@ pub(super) struct Desk {
     wake: Condvar,
     /// See [`super::Journal::trouble`].
     pub(super) trouble: Mutex<Option<String>>,
+    /// See [`super::Journal::synced`].
+    pub(super) synced: Mutex<Synced>,
+}
+
+/// What was made durable since the journal was opened.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Synced {
+    /// Entries.
+    pub entries: u64,
+    /// Writes, each with one sync for all entries that had come in.
+    pub writes: u64,
+    /// Time that the writes took altogether.
+    pub took: Duration,
 }
 
 #[derive(Debug, Default)]
@@ -145,7 +158,14 @@ impl Writer {
         if self.entries == 0 {
             return true;
         }
+        let began = Instant::now();
         let saved = self.try_save();
+        if saved.is_ok() {
+            let mut synced = self.desk.synced.lock().unwrap_or_else(PoisonError::into_inner);
+            synced.entries += self.entries as u64;
+            synced.writes += 1;
+            synced.took += began.elapsed();
+        }
         let mut trouble = self.desk.trouble.lock().unwrap_or_else(PoisonError::into_inner);
         match &saved {
             Ok(()) => {
