@@ -128,7 +128,7 @@ fn plans_that_are_none_fail_their_job_by_name() {
         assert!(message.len() < 1000, "{shown}: {} bytes", message.len());
     }
     // And it still works.
-    let id = plane.submit("noop", "");
+    let id = plane.submit("noop", "{}");
     judged(&plane, &id, "finished");
     assert_eq!(agent.drained().code, Some(0));
 }
