@@ -22,11 +22,7 @@ mod line;
 mod replay;
 mod writer;
 
-use std::{
-    path::Path,
-    sync::{Arc, PoisonError},
-    thread::JoinHandle,
-};
+use std::{path::Path, sync::Arc, thread::JoinHandle};
 
 use tokio::sync::oneshot;
 
@@ -76,7 +72,7 @@ impl Journal {
     /// Why entries are not durable just now, in one sentence; `None` when they are.
     #[must_use]
     pub fn trouble(&self) -> Option<String> {
-        self.desk.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.desk.trouble()
     }
 }
 
