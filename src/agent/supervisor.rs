@@ -118,6 +118,12 @@ impl Supervisor {
         admit(&self.options.state_dir, self.options.disk)
     }
 
+    /// Time between SIGTERM and SIGKILL for what jobs run.
+    #[must_use]
+    pub const fn kill_grace(&self) -> Duration {
+        self.options.kill_grace
+    }
+
     /// How much of a log is kept.
     #[must_use]
     pub const fn log_policy(&self) -> LogPolicy {

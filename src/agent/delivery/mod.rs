@@ -44,6 +44,7 @@ use crate::{
     journal::Journal,
     logs::Bell,
     source::Source,
+    telemetry::Metrics,
 };
 
 /// Log batches that are read or sent at once, over all executions.
@@ -91,6 +92,7 @@ pub struct Deliveries {
 pub(super) struct Shared {
     source: Arc<dyn Source>,
     journal: Arc<Journal>,
+    metrics: Arc<Metrics>,
     uploads: Semaphore,
     owed: AtomicUsize,
     stop: CancellationToken,
@@ -106,8 +108,14 @@ impl Deliveries {
     /// Nothing to deliver yet.
     #[must_use]
     pub fn new(source: Arc<dyn Source>, journal: Arc<Journal>) -> Self {
-        let shared =
-            Shared { source, journal, uploads: Semaphore::new(UPLOADS), owed: AtomicUsize::new(0), stop: CancellationToken::new() };
+        Self::counted(source, journal, Arc::new(Metrics::new()))
+    }
+
+    /// Nothing to deliver yet; what will be is counted by `metrics`.
+    #[must_use]
+    pub fn counted(source: Arc<dyn Source>, journal: Arc<Journal>, metrics: Arc<Metrics>) -> Self {
+        let (uploads, owed, stop) = (Semaphore::new(UPLOADS), AtomicUsize::new(0), CancellationToken::new());
+        let shared = Shared { source, journal, metrics, uploads, owed, stop };
         Self { shared: Arc::new(shared), tasks: TaskTracker::new() }
     }
 

@@ -43,6 +43,7 @@ pub(super) fn tell(shared: Arc<Shared>, job: JobId, execution: ExecutionId, orde
                     tracing::debug!(%execution, %error, "a phase could not be told");
                     // Not ours, or refused: whether that stops the work is the watcher's to find out.
                     let Some(longer) = backoff.next(error.advice()) else { return };
+                    shared.metrics.delivery_retried("phase");
                     wait = longer;
                 }
             }

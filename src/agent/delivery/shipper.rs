@@ -78,6 +78,8 @@ impl Shipper {
             Ok(()) => {
                 self.follower = Some(follower);
                 self.sent = self.sent.max(last);
+                let bytes: usize = records.iter().map(|record| record.text.len()).sum();
+                self.shared.metrics.logs_sent(records.len() as u64, bytes as u64);
                 self.shared.journal.note(Entry::LogsSent { execution: self.job.execution.clone(), seq: self.sent });
                 if std::mem::take(&mut self.failing) {
                     tracing::info!(execution = %self.job.execution, "the control plane takes the job's log again");
@@ -108,6 +110,7 @@ impl Shipper {
             }
             Advice::GiveUp => Shipped::NotNow(Advice::Retry),
             advice => {
+                self.shared.metrics.delivery_retried("logs");
                 if !std::mem::replace(&mut self.failing, true) {
                     tracing::warn!(execution = %self.job.execution, %error, "the job's log cannot be sent now; it is kept and tried again");
                 }

@@ -150,10 +150,11 @@ async fn conclude(shared: &Shared, job: &DeliveryJob, receipt: &Receipt, mut log
             match shared.source.report(&job.job, &job.execution, receipt).await {
                 Ok(()) => reported = Some(Delivered::Reported),
                 Err(error) => match error.advice() {
-                    Advice::GiveUp if error != Error::Cancelled => reported = Some(not_taken(job, receipt, &error)),
+                    Advice::GiveUp if error != Error::Cancelled => reported = Some(not_taken(shared, job, receipt, &error)),
                     Advice::GiveUp => {}
                     later => {
                         advice = later;
+                        shared.metrics.delivery_retried("report");
                         if !std::mem::replace(&mut failing, true) {
                             tracing::warn!(execution = %job.execution, %error, "the outcome cannot be reported now; it is kept and tried again");
                         }
@@ -181,9 +182,10 @@ async fn conclude(shared: &Shared, job: &DeliveryJob, receipt: &Receipt, mut log
     }
 }
 
-fn not_taken(job: &DeliveryJob, receipt: &Receipt, error: &Error) -> Delivered {
+fn not_taken(shared: &Shared, job: &DeliveryJob, receipt: &Receipt, error: &Error) -> Delivered {
     let (id, execution, outcome) = (&job.job, &job.execution, receipt.outcome);
     if matches!(error, Error::Fenced(_)) {
+        shared.metrics.disowned();
         tracing::warn!(job = %id, %execution, ?outcome, %error, "the control plane disowned the execution; its outcome is dropped");
     } else {
         tracing::error!(job = %id, %execution, ?outcome, %error, "the control plane refuses the outcome for good; it is dropped");

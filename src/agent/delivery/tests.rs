@@ -12,11 +12,13 @@ use crate::{
     journal::{Entry, Recovered},
     logs::{Record, Stream},
     source::Error,
+    telemetry::Status,
 };
 
 struct Bench {
     source: Arc<ScriptedSource>,
     deliveries: Deliveries,
+    metrics: Arc<Metrics>,
     journal: Arc<Journal>,
     state: tempfile::TempDir,
 }
@@ -25,8 +27,9 @@ fn bench() -> Bench {
     let state = tempfile::tempdir().expect("a folder");
     let (journal, _) = Journal::open(state.path()).expect("opened");
     let (source, journal) = (Arc::<ScriptedSource>::default(), Arc::new(journal));
-    let deliveries = Deliveries::new(source.clone(), Arc::clone(&journal));
-    Bench { source, deliveries, journal, state }
+    let metrics = Arc::new(Metrics::new());
+    let deliveries = Deliveries::counted(source.clone(), Arc::clone(&journal), Arc::clone(&metrics));
+    Bench { source, deliveries, metrics, journal, state }
 }
 
 fn receipt() -> Receipt {
@@ -182,6 +185,10 @@ async fn a_batch_that_does_not_arrive_is_sent_again_and_none_is_lost_or_doubled(
     assert_eq!(bench.source.seqs(&job.execution), (1..=4000).collect::<Vec<_>>());
     assert_eq!(bench.source.calls().last().map(String::as_str), Some("report Succeeded"));
     assert!(bench.source.calls().len() > 16, "batches are small");
+    let metrics = bench.metrics.encode(&Status::new("runner", 4)).expect("text");
+    assert!(metrics.contains("log_records_total 4000\n"), "{metrics}");
+    let retries = bench.source.count("logs") - (bench.source.calls().len() - 1);
+    assert!(metrics.contains(&format!("delivery_retries_total{{what=\"logs\"}} {retries}\n")), "{metrics}");
 }
 
 #[tokio::test(start_paused = true)]

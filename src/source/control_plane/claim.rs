@@ -18,7 +18,7 @@ use super::{
     Client,
     answer::Answer,
     transport::Call,
-    wire::{Execution, ExecutionStatus, IDEMPOTENCY_KEY, Job, JobStatus},
+    wire::{Execution, ExecutionStatus, IDEMPOTENCY_KEY, Job, JobStatus, RUNNER_ID},
 };
 use crate::{
     job::JobId,
@@ -72,7 +72,11 @@ pub(super) async fn claim(client: &Client, job: &JobId, key: &str) -> Result<Cla
         client.claims.answered(key);
         return Ok(claim);
     }
-    let call = client.job_call(Method::POST, job, &["executions"]).json(&serde_json::Map::new()).header(IDEMPOTENCY_KEY, key);
+    let call = client
+        .job_call(Method::POST, job, &["executions"])
+        .json(&serde_json::Map::new())
+        .header(IDEMPOTENCY_KEY, key)
+        .header(RUNNER_ID, &client.options.runner_id);
     let claim = match client.transport.send(&call).await {
         Ok(answer) => claimed(&answer, &call),
         Err(error) => Err(error),

@@ -50,15 +50,13 @@ pub(super) async fn standings(client: &Client, running: Running<'_>, cancel: &Ca
         return Ok(Vec::new());
     }
     let try_tail = memory.tail.is_due();
-    if try_tail {
-        if let Some(found) = cancel.run(tail(client, running)).await.map_err(stopped)?? {
-            memory.tail.found();
-            let pause = memory.pace.after(found.is_empty(), began.elapsed(), INTERVAL);
-            if !pause.is_zero() {
-                cancel.run(tokio::time::sleep(pause)).await.map_err(stopped)?;
-            }
-            return Ok(found);
+    if try_tail && let Some(found) = cancel.run(tail(client, running)).await.map_err(stopped)?? {
+        memory.tail.found();
+        let pause = memory.pace.after(found.is_empty(), began.elapsed(), INTERVAL);
+        if !pause.is_zero() {
+            cancel.run(tokio::time::sleep(pause)).await.map_err(stopped)?;
         }
+        return Ok(found);
     }
     while began.elapsed() < client.options.wait {
         let found = cancel.run(look(client, running)).await.map_err(stopped)??;

@@ -86,10 +86,8 @@ impl Append {
     async fn not_yet_stored(&self, tx: &mut Tx<'_>, found: &Found) -> Result<Packed, Error> {
         let (lowest, highest) = self.packed.seqs.unwrap_or((0, 0));
         let mut stored = HashSet::new();
-        let select = sqlx::query(
-            "SELECT deflated, records FROM log_batches WHERE job = ?1 AND execution = ?2 AND last_seq >= ?3 AND first_seq <= ?4",
-        );
-        let select = select.bind(found.job_seq).bind(found.seq).bind(signed(lowest)).bind(signed(highest));
+        let select = sqlx::query("SELECT deflated, records FROM log_batches WHERE execution = ?1 AND last_seq >= ?2 AND first_seq <= ?3");
+        let select = select.bind(found.seq).bind(signed(lowest)).bind(signed(highest));
         for row in select.fetch_all(&mut *tx.db).await? {
             stored.extend(unpack(row.try_get("records")?, row.try_get("deflated")?)?.into_iter().filter_map(|record| record.seq));
         }

@@ -1,7 +1,7 @@
 //! The store in one SQLite file.
 //!
 //! ```text
-//!  callers ── changes ──► [writer task] ── one transaction, one sync for all that wait ──► control-plane.db-wal ── bells, answers
+//!  callers ── changes ──► [writer thread] ── one transaction, one sync for all that wait ──► control-plane.db-wal ── bells, answers
 //!          ── reads ────► [a few read-only connections]
 //! ```
 //!
@@ -31,6 +31,7 @@ mod tests;
 use std::{
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
+    thread::{self, JoinHandle},
     time::Duration,
 };
 
@@ -42,7 +43,7 @@ use sqlx::{
     ConnectOptions as _, Row as _, SqliteConnection, SqlitePool,
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
 };
-use tokio::{sync::RwLock, task::JoinSet};
+use tokio::{sync::RwLock, task::spawn_blocking};
 
 use super::{
     Batch, Bells, Claim, Claimed, Counts, Cursor, Error, Expired, Heartbeat, Job, JobDetail, JobFilter, JobPage, Limits, LogPage, NewJob,
@@ -69,13 +70,12 @@ pub struct SqliteStore {
     bells: Arc<Bells>,
     /// Gone once the store is closed.
     writer: RwLock<Option<Writer>>,
-    task: Mutex<JoinSet<()>>,
+    thread: Mutex<Option<JoinHandle<()>>>,
     readers: SqlitePool,
     sealer: Sealer,
     tokens: Tokens,
     known: KnownRunners,
     database: PathBuf,
-    _folder: Folder,
 }
 
 impl std::fmt::Debug for SqliteStore {
@@ -108,19 +108,17 @@ impl SqliteStore {
             .map_err(failed)?;
         let bells = Arc::new(Bells::default());
         let (writer, work) = Writer::new(db, limits, Arc::clone(&bells));
-        let mut task = JoinSet::new();
-        task.spawn(work);
+        let thread = writer_thread(work, folder)?;
         writer.make(lease::Reopen { now }).await.map_err(|error| failed(sqlx::Error::Decode(error.into())))?;
         Ok(Self {
             bells,
             writer: RwLock::new(Some(writer)),
-            task: Mutex::new(task),
+            thread: Mutex::new(Some(thread)),
             readers,
             sealer,
             tokens,
             known: KnownRunners::default(),
             database,
-            _folder: folder,
         })
     }
 
@@ -133,6 +131,17 @@ impl SqliteStore {
         let body = rows::to_json(&document)?;
         self.make(HandIn { job: job.clone(), execution: execution.clone(), kind, document, body, now }).await
     }
+}
+
+/// Runs the writer on a thread of its own: a busy runtime must not make every statement of a transaction wait for its turn. The folder
+/// stays locked until it has ended.
+fn writer_thread(work: impl Future<Output = ()> + Send + 'static, folder: Folder) -> Result<JoinHandle<()>, OpenError> {
+    let runtime = tokio::runtime::Builder::new_current_thread().build()?;
+    let work = move || {
+        runtime.block_on(work);
+        drop(folder);
+    };
+    Ok(thread::Builder::new().name("store-writer".to_owned()).spawn(work)?)
 }
 
 /// How every connection is made: see the module's invariants.
@@ -316,10 +325,14 @@ impl Store for SqliteStore {
     }
 
     async fn close(&self) {
-        // Without a sender left, the task writes what is queued, closes the file and ends.
-        self.writer.write().await.take();
-        let mut task = std::mem::take(&mut *self.task.lock().unwrap_or_else(PoisonError::into_inner));
+        let writer = self.writer.write().await.take();
+        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
+        // The readers first: the last connection to close puts the write-ahead log into the database, which a reader may not.
         self.readers.close().await;
-        while task.join_next().await.is_some() {}
+        // Without a sender left, the thread writes what is queued, closes the file and ends.
+        drop(writer);
+        if let Some(thread) = thread {
+            let _ = spawn_blocking(|| thread.join()).await;
+        }
     }
 }

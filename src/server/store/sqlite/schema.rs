@@ -91,6 +91,7 @@ CREATE TABLE log_batches (
     records BLOB NOT NULL
 ) STRICT;
 CREATE UNIQUE INDEX log_batches_job ON log_batches (job, first);
+CREATE INDEX log_batches_seq ON log_batches (execution, last_seq, first_seq) WHERE last_seq IS NOT NULL;
 
 CREATE TABLE runners (
     id TEXT PRIMARY KEY,

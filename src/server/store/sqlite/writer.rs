@@ -53,7 +53,7 @@ impl Tx<'_> {
 pub(super) struct Writer(mpsc::Sender<Box<dyn Pending>>);
 
 impl Writer {
-    /// The writer's end and the task that has to run for it. The task ends when all writers are dropped and everything is written.
+    /// The writer's end and the work that has to run for it. The work ends when all writers are dropped and everything is written.
     pub(super) fn new(db: SqliteConnection, limits: Limits, bells: Arc<Bells>) -> (Self, impl Future<Output = ()> + Send + 'static) {
         let (sender, queue) = mpsc::channel(QUEUE);
         (Self(sender), run(db, limits, bells, queue))
@@ -78,14 +78,14 @@ async fn run(mut db: SqliteConnection, limits: Limits, bells: Arc<Bells>, mut qu
     while queue.recv_many(&mut calls, TOGETHER).await > 0 {
         let mut tx = Tx { db: &mut db, limits, events: Vec::new() };
         if together(&mut tx, &mut calls).await.is_ok() {
-            answer(&bells, tx.events, calls.drain(..));
+            answer(&bells, &tx.events, calls.drain(..));
             continue;
         }
         // One of them spoilt it: each for itself.
         for mut call in calls.drain(..) {
             let mut tx = Tx { db: &mut db, limits, events: Vec::new() };
             match together(&mut tx, std::slice::from_mut(&mut call)).await {
-                Ok(()) => answer(&bells, tx.events, [call]),
+                Ok(()) => answer(&bells, &tx.events, [call]),
                 Err(error) => call.fail(error),
             }
         }
@@ -93,9 +93,13 @@ async fn run(mut db: SqliteConnection, limits: Limits, bells: Arc<Bells>, mut qu
     let _ = db.close().await;
 }
 
-fn answer(bells: &Bells, events: Vec<Event>, calls: impl IntoIterator<Item = Box<dyn Pending>>) {
-    events.iter().for_each(|event| bells.ring(event));
-    calls.into_iter().for_each(|call| call.answer());
+fn answer(bells: &Bells, events: &[Event], calls: impl IntoIterator<Item = Box<dyn Pending>>) {
+    for event in events {
+        bells.ring(event);
+    }
+    for call in calls {
+        call.answer();
+    }
 }
 
 /// All of them in one transaction, on disk when this answers; or none.

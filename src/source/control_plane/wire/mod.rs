@@ -29,6 +29,8 @@ pub use status::{ExecutionStatus, JobStatus};
 
 /// Request header of `POST …/executions`: the same key gives the same execution. An addition of ours that other planes ignore.
 pub const IDEMPOTENCY_KEY: &str = "idempotency-key";
+/// Request header of `POST …/executions`: who claims, for runners that share a token. An addition of ours that other planes ignore.
+pub const RUNNER_ID: &str = "x-runner-id";
 /// Request header with the client's name and version, `runner:<version>`.
 pub const CLIENT_VERSION: &str = "x-nuon-client-version";
 /// Media type of log batches, requests and answers alike.

@@ -126,8 +126,8 @@ async fn nothing_secret_lies_on_the_disk_and_nobody_else_may_look() {
 async fn a_full_disk_is_told_and_spoils_nobody_elses_write() {
     let bench = Bench::new().await;
     let (job, run) = bench.running().await;
-    bench.store.make(LimitPages(Some(100))).await.unwrap();
-    let mut random = vec![0; 1 << 20];
+    bench.store.make(LimitPages(Some(1))).await.unwrap();
+    let mut random = [0_u8; 1 << 13];
     getrandom::fill(&mut random).unwrap();
     let mut noise = logs::batch(&job, &run, 1..=1);
     noise.records[0].text = crate::digest::hex(&random);
@@ -140,7 +140,7 @@ async fn a_full_disk_is_told_and_spoils_nobody_elses_write() {
     assert_eq!(bench.store.log(&job, 0, 10).await.unwrap().records.len(), 1);
 }
 
-/// Makes the database file that small, which is what a full disk looks like from inside.
+/// Lets the database file become no longer than this, or than it is: what a full disk looks like from inside.
 struct LimitPages(Option<u32>);
 
 #[async_trait]

@@ -4,22 +4,22 @@ use secrecy::ExposeSecret as _;
 
 use super::*;
 
-fn key(key: &str, body: u8) -> Option<SubmitKey> {
-    Some(SubmitKey { key: key.into(), body: [body; 32] })
+fn key(key: &str, body: u8) -> SubmitKey {
+    SubmitKey { key: key.into(), body: [body; 32] }
 }
 
 #[tokio::test]
 async fn a_submission_can_be_repeated_but_not_with_another_body() {
     let bench = Bench::new().await;
-    let Submitted::Created(job) = bench.store.submit(new_job(), key("k", 1), bench.now).await.unwrap() else { panic!() };
+    let Submitted::Created(job) = bench.store.submit(new_job(), Some(key("k", 1)), bench.now).await.unwrap() else { panic!() };
     assert_eq!(bench.job(&job.id).await, job, "what was answered is what is stored");
     assert_eq!(job.owner_id, job.id.as_str());
     bench.take(&job.id, "r1").await;
-    match bench.store.submit(new_job(), key("k", 1), bench.now).await.unwrap() {
+    match bench.store.submit(new_job(), Some(key("k", 1)), bench.now).await.unwrap() {
         Submitted::Replayed(again) => assert_eq!((again.id, again.status), (job.id.clone(), JobStatus::InProgress)),
         other => panic!("{other:?}"),
     }
-    assert_eq!(bench.store.submit(new_job(), key("k", 2), bench.now).await.unwrap(), Submitted::KeyReused(job.id.clone()));
+    assert_eq!(bench.store.submit(new_job(), Some(key("k", 2)), bench.now).await.unwrap(), Submitted::KeyReused(job.id.clone()));
     let taken = NewJob { id: Some(job.id.clone()), ..new_job() };
     assert!(matches!(bench.store.submit(taken, None, bench.now).await, Err(Error::JobExists(id)) if id == job.id));
     assert_eq!(bench.store.jobs(&JobFilter::default(), None, 10).await.unwrap().jobs.len(), 1);
