@@ -225,11 +225,15 @@ impl Agent {
     }
 
     async fn look_at_executors(&self) {
+        let mut refused = Vec::new();
         for (job_type, readiness) in self.shared.supervisor.executors().probe().await {
             match readiness {
                 Readiness::Ready(_) => self.shared.set_ready(job_type),
-                Readiness::NotReady { reason, remedy } => tracing::info!(%job_type, reason, remedy, "jobs of this type are refused"),
+                Readiness::NotReady { .. } => refused.push(job_type.as_str()),
             }
+        }
+        if !refused.is_empty() {
+            tracing::info!(types = refused.join(", "), "jobs of these types are refused; `build-runner doctor` says why");
         }
     }
 

@@ -31,6 +31,9 @@ pub(super) async fn follow_settings(shared: Arc<Shared>, heart: Option<Arc<Heart
                 }
                 if !std::mem::replace(&mut is_known, true) {
                     shared.status.pass(Gate::Bootstrapped, "SettingsRead");
+                    // An idle plane holds the first poll for long: that it answers, and takes the token, is known now.
+                    shared.status.pass(Gate::CredentialsConfigured, "Accepted");
+                    shared.status.pass(Gate::SourceLive, "SettingsRead");
                 }
                 SETTINGS
             }
@@ -64,6 +67,8 @@ pub(super) async fn show_what_is_owed(shared: Arc<Shared>, stop: Cancel) {
     loop {
         shared.status.undelivered(shared.deliveries.gauge());
         shared.status.journal(shared.journal.trouble());
+        let synced = shared.journal.synced();
+        shared.metrics.journal_synced(synced.entries, synced.writes, synced.took);
         if stop.run(tokio::time::sleep(GLANCE)).await.is_err() {
             return;
         }

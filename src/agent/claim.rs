@@ -82,11 +82,10 @@ pub(super) async fn claim(shared: &Shared, offer: &Offer) -> Option<(Claimed, En
         None => intend(shared, offer).await?,
     };
     let (mut backoff, deadline) = (Backoff::new(Policy::FOR_EVER), Instant::now() + PATIENCE);
-    let (why, wait) = loop {
+    let why = loop {
         let error = match shared.source.claim(&offer.id, &key).await {
             Ok(Claim::Ours(execution)) => return Some(ours(shared, offer, key, execution)),
-            Ok(Claim::Lost(why)) => break (why, LOST),
-            Err(Error::Fenced(why)) => break (why, LOST),
+            Ok(Claim::Lost(why)) | Err(Error::Fenced(why)) => break why,
             Err(error) => error,
         };
         if let Error::Refused { message, .. } = &error {
@@ -114,7 +113,7 @@ pub(super) async fn claim(shared: &Shared, offer: &Offer) -> Option<(Claimed, En
     tracing::debug!(job = %offer.id, why, "somebody else was quicker");
     shared.metrics.claimed(ClaimEnd::Lost);
     shared.journal.note(Entry::Unclaimed { key });
-    shared.vain.remember(&offer.id, wait, None);
+    shared.vain.remember(&offer.id, LOST, None);
     None
 }
 

@@ -36,6 +36,7 @@ impl Drain {
     }
 
     /// Somebody wants the runner to end: the next stage, which is returned.
+    #[expect(clippy::must_use_candidate, reason = "called for what it does; the stage is for whoever tells people")]
     pub fn advance(&self) -> Stage {
         self.0.send_modify(|stage| {
             *stage = match stage {

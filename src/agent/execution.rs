@@ -75,7 +75,8 @@ pub(super) async fn attend(shared: Arc<Shared>, claimed: Claimed, entry: Option<
         End::Receipt(Box::new(Receipt::new(claimed.job.clone(), &claimed.job_type, started_at, Timestamp::now(), outcome)))
     });
     let lost = entered.cancel.cause() == Some(CancelCause::LeaseLost);
-    drop(entered);
+    // The log was crossed to its end: whatever reads it now reads all of it.
+    drop((entered, log));
     slot.free();
     match end {
         End::NotOurs(why) => disown(&shared, &delivery, why),

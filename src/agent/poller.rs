@@ -32,7 +32,7 @@ const TROUBLE: Duration = Duration::from_millis(500);
 const CLAIMS: Duration = Duration::from_secs(1);
 
 /// Waits between polls that bring nothing but what cannot be had.
-const NOTHING_NEW: Policy = Policy { tries: usize::MAX, min_delay: Duration::from_millis(50), max_delay: Duration::from_secs(5) };
+const NOTHING_NEW: Policy = Policy { tries: usize::MAX, min_delay: Duration::from_millis(50), max_delay: Duration::from_secs(1) };
 
 /// Polls for ever. Executions are tasks of `work`.
 pub(super) async fn poll(shared: &Arc<Shared>, work: &TaskTracker) {
@@ -59,7 +59,11 @@ pub(super) async fn poll(shared: &Arc<Shared>, work: &TaskTracker) {
                 failures.reset();
                 let nothing_new = !offers.is_empty() && !start(shared, work, offers);
                 if nothing_new {
-                    tokio::time::sleep(in_vain.next(Advice::Retry).unwrap_or(NOTHING_NEW.max_delay)).await;
+                    let wait = in_vain.next(Advice::Retry).unwrap_or(NOTHING_NEW.max_delay);
+                    tokio::select! {
+                        () = tokio::time::sleep(wait) => {}
+                        () = shared.slots.outgrown(&wanted) => {}
+                    }
                 } else {
                     in_vain.reset();
                     // A claim that hangs holds up nothing but itself.
@@ -89,7 +93,7 @@ async fn room(shared: &Shared) -> Wanted {
     }
 }
 
-/// Starts what has a slot, oldest first. Returns whether anything was started, or would have been with more slots.
+/// Starts what there is a slot for, oldest first. Returns whether that was anything.
 fn start(shared: &Arc<Shared>, work: &TaskTracker, mut offers: Vec<Offer>) -> bool {
     offers.sort_by(|a, b| (a.created_at, &a.id).cmp(&(b.created_at, &b.id)));
     let mut any = false;
@@ -103,8 +107,8 @@ fn start(shared: &Arc<Shared>, work: &TaskTracker, mut offers: Vec<Offer>) -> bo
                 any = true;
                 work.spawn(claim_and_attend(Arc::clone(shared), offer, slot));
             }
-            Err(NoSlot::Full) => any = true,
-            Err(NoSlot::Known) => {}
+            // Offered again when there is room; or here already.
+            Err(NoSlot::Full | NoSlot::Known) => {}
         }
     }
     any
@@ -148,19 +152,18 @@ struct Trouble(Option<String>);
 impl Trouble {
     fn is_there(&mut self, shared: &Shared) -> bool {
         let now = now(shared);
-        if now.is_some() {
-            shared.status.poller_seen();
-        }
         match (&self.0, &now) {
-            (None, Some((reason, message))) => {
-                tracing::warn!("no jobs are taken for now: {message}");
-                shared.status.fail(Gate::Bootstrapped, reason, message);
-            }
+            (None, Some((_, message))) => tracing::warn!("no jobs are taken for now: {message}"),
             (Some(_), None) => {
                 tracing::info!("jobs are taken again");
                 shared.status.pass(Gate::Bootstrapped, "TroubleOver");
             }
             (None, None) | (Some(_), Some(_)) => {}
+        }
+        if let Some((reason, message)) = &now {
+            shared.status.poller_seen();
+            // Each time: others pass the gate for reasons of their own.
+            shared.status.fail(Gate::Bootstrapped, reason, message);
         }
         self.0 = now.map(|(_, message)| message);
         self.0.is_some()

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Arg, ArgAction, ArgMatches, Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand, ValueEnum};
 
-use super::jobs::JobsArgs;
+use super::{control_plane::ControlPlaneArgs, jobs::JobsArgs};
 use crate::config::SETTINGS;
 
 /// A standalone, pull-based job executor: builds container images, Helm charts, Terraform modules and Kubernetes manifests, and
@@ -23,8 +23,10 @@ pub(super) struct Cli {
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
-    /// Run jobs from job files, one after the other
+    /// Run jobs: from job files, one after the other, or without any those of a control plane
     Run(RunArgs),
+    /// Run the reference control plane: the runner API, an operator API, live logs
+    ControlPlane(ControlPlaneArgs),
     /// Submit jobs to a control plane and look after them
     Jobs(JobsArgs),
     /// Say which job types can run here, and what is missing for the others

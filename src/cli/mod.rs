@@ -2,14 +2,17 @@
 //!
 //! The only module that knows all the others. In: arguments and environment. Out: an [`Exit`].
 
+mod agent;
 mod args;
 mod console;
+mod control_plane;
 mod doctor;
 mod exit;
 mod explain;
 mod jobs;
 mod receipts;
 mod run;
+mod supervisor;
 mod terminal;
 
 use std::{collections::BTreeMap, ffi::OsString, path::PathBuf};
@@ -57,7 +60,7 @@ fn without_configuration(console: Console, cli: &Cli) -> Option<Exit> {
             console.bytes(&page);
         }
         Command::Schema(schema) => return Some(print_schema(console, schema.job_type.as_deref())),
-        Command::Run(_) | Command::Jobs(_) | Command::Doctor(_) | Command::Config(_) => return None,
+        Command::Run(_) | Command::ControlPlane(_) | Command::Jobs(_) | Command::Doctor(_) | Command::Config(_) => return None,
     }
     Some(Exit::Success)
 }
@@ -113,12 +116,21 @@ fn with_configuration(console: Console, cli: Cli, flags: BTreeMap<String, Vec<St
     }
     let run = match cli.command {
         Some(Command::Doctor(format)) => return block_on(console, Threads::One, doctor::doctor(console, &config, format.output)),
+        Some(Command::ControlPlane(arguments)) => {
+            return block_on(console, Threads::Several, control_plane::control_plane(console, &config, &arguments));
+        }
         Some(Command::Jobs(arguments)) => return block_on(console, Threads::One, jobs::jobs(console, &config, &arguments)),
         Some(Command::Run(arguments)) => arguments,
         _ => cli.run,
     };
-    let threads = if run.job_files.is_empty() { Threads::Several } else { Threads::One };
-    block_on(console, threads, run::run(console, &config, environment, &run))
+    if run.job_files.is_empty() {
+        if run.destination.is_some() || run.output.output != OutputFormat::Text {
+            console.error("--destination and --output go with --job-file: the jobs of a control plane say themselves where they go");
+            return Exit::WrongInput;
+        }
+        return block_on(console, Threads::Several, agent::poll(console, &config, environment));
+    }
+    block_on(console, Threads::One, run::run(console, &config, environment, &run))
 }
 
 /// Threads for asynchronous work, where there are several.
@@ -149,6 +161,11 @@ fn block_on(console: Console, threads: Threads, work: impl Future<Output = Exit>
     // A blocking read that nobody waits for any more must not hold the process.
     runtime.shutdown_background();
     exit
+}
+
+/// An error and what caused it.
+fn chain(error: &dyn std::error::Error) -> String {
+    std::iter::successors(error.source(), |error| error.source()).fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }
 
 fn refuse(console: Console, errors: &[ConfigError]) -> Exit {

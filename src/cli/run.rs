@@ -1,23 +1,22 @@
 //! `build-runner run --job-file`: every file is read and checked before the first job starts; then one job after the other.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::collections::BTreeMap;
 
 use super::{
     Console, Exit,
     args::{OutputFormat, RunArgs},
-    receipts, terminal,
+    receipts, supervisor, terminal,
 };
 use crate::{
-    agent::{Attempt, Executors, Job, Logging, Options, Supervisor, Unkept},
-    config::{Config, HostSettings},
+    agent::{Attempt, Job, Logging, Supervisor, Unkept},
+    config::Config,
     job::{CancelCause, ExecutionId, JobId, Receipt, ReceiptOutcome},
-    logs::{LogPolicy, Progress},
+    logs::Progress,
     oci,
     plan::{GoDuration, Registry, RegistryType},
     process,
     shutdown::{Cancel, Signals},
     source::job_file::{self, JobFile},
-    workspace::{self, git},
 };
 
 /// Runs the jobs of the given files.
@@ -34,7 +33,7 @@ pub(super) async fn run(console: Console, config: &Config, environment: &BTreeMa
     if let Err(error) = process::adopt_orphans() {
         tracing::warn!(%error, "processes that a job leaves behind may not be found");
     }
-    let supervisor = match supervisor(config, environment) {
+    let supervisor = match supervisor::supervisor(config, environment) {
         Ok(supervisor) => supervisor,
         Err(problem) => {
             console.error(problem);
@@ -107,10 +106,6 @@ fn print(console: Console, receipt: &Receipt, format: OutputFormat) {
 
 /// Reads and checks every job file, and puts the destination in.
 fn read_jobs(arguments: &RunArgs) -> Result<Vec<Job>, Vec<String>> {
-    if arguments.job_files.is_empty() {
-        let hint = "polling a control plane is not supported by this build";
-        return Err(vec![format!("no job: give --job-file FILE (for instance plans/helm-chart-build.json); {hint}")]);
-    }
     let mut problems = Vec::new();
     let destination = arguments.destination.as_deref().map(destination).transpose().unwrap_or_else(|problem| {
         problems.push(format!("--destination: {problem}"));
@@ -154,50 +149,5 @@ fn to_job(file: JobFile) -> Job {
         timeout: file.timeouts.execution.map(GoDuration::get),
         secrets: file.secrets,
         local_base: Some(file.base),
-    }
-}
-
-fn supervisor(config: &Config, environment: &BTreeMap<String, String>) -> Result<Supervisor, String> {
-    let state = &config.state_dir;
-    workspace::open_state(state)
-        .map_err(|error| format!("state folder {}: {error}; set --state-dir to a folder this user may write to", state.display()))?;
-    let swept = workspace::sweep(state).map_err(|error| error.to_string())?;
-    for name in swept.removed {
-        tracing::info!(execution = name, "removed what a killed runner left behind");
-    }
-    for (execution, problem) in swept.failed {
-        tracing::warn!(execution, problem, "what a killed runner left behind cannot be removed");
-    }
-    let client = oci::Client::new(oci_settings(config, environment)).map_err(|error| error.to_string())?;
-    let options = Options {
-        state_dir: state.clone(),
-        log_policy: LogPolicy { head: config.job_log_head, tail: config.job_log_tail, ..LogPolicy::default() },
-        execution_timeout: config.execution_timeout,
-        kill_grace: config.kill_grace,
-        git: Arc::new(git_options(config)),
-        disk: workspace::Minimum { bytes: config.min_free_disk, inodes: config.min_free_inodes },
-    };
-    Ok(Supervisor::new(Executors::default(), Arc::new(client), options))
-}
-
-fn git_options(config: &Config) -> git::Options {
-    let ssh =
-        config.git_ssh_key.clone().map(|key| git::Ssh { key: Some(key), known_hosts: config.git_ssh_known_hosts.clone(), agent: None });
-    git::Options { ssh, ca_file: config.ca_file.clone(), ..git::Options::default() }
-}
-
-fn oci_settings(config: &Config, environment: &BTreeMap<String, String>) -> oci::Settings {
-    let host = |settings: &HostSettings| oci::HostSettings { plain_http: settings.plain_http, ca_file: settings.ca_file.clone() };
-    oci::Settings {
-        ca_file: config.ca_file.clone(),
-        hosts: config.hosts.iter().map(|(name, settings)| (name.clone(), host(settings))).collect(),
-        docker_config: match &config.docker_config {
-            None => oci::DockerConfig::UsualPlaces,
-            Some(path) if path.as_os_str() == "none" => oci::DockerConfig::None,
-            Some(path) => oci::DockerConfig::File(path.clone()),
-        },
-        environment: environment.clone(),
-        concurrency: config.transfer_concurrency,
-        ..oci::Settings::default()
     }
 }

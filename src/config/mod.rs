@@ -12,7 +12,7 @@ mod typed;
 pub use load::{Layers, Origin, Resolved, load};
 pub use parse::{parse_bytes, parse_duration};
 pub use setting::{SETTINGS, Setting};
-pub use typed::{Config, HostSettings, Token};
+pub use typed::{Config, HostSettings, Token, parse_address};
 
 /// One thing wrong with the configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]

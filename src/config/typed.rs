@@ -6,7 +6,10 @@ use secrecy::{ExposeSecret as _, SecretString};
 use url::Url;
 
 use super::{ConfigError, Resolved, SETTINGS, parse_bytes, parse_duration};
-use crate::{job::JobGroup, telemetry::LogFormat};
+use crate::{
+    job::{JobGroup, RunnerId},
+    telemetry::LogFormat,
+};
 
 /// Settings of one registry host.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -49,7 +52,7 @@ pub struct Config {
     pub git_ssh_key: Option<PathBuf>,
     pub git_ssh_known_hosts: Option<PathBuf>,
     pub api_url: Option<Url>,
-    pub runner_id: Option<String>,
+    pub runner_id: Option<RunnerId>,
     pub api_token_file: Option<PathBuf>,
     pub api_token: Option<Token>,
     pub slots: usize,
@@ -167,7 +170,7 @@ impl Config {
             local_roots: local_roots(r),
             drain_timeout: r.required("drain_timeout", parse_duration),
             poll_interval: r.optional("poll_interval", positive_duration).unwrap_or(Duration::from_secs(5)),
-            admin_address: r.optional("admin_address", socket_address),
+            admin_address: r.optional("admin_address", parse_address),
         }
     }
 }
@@ -185,9 +188,8 @@ fn api_url(text: &str) -> Result<Url, String> {
     Ok(url)
 }
 
-/// Ids are parts of URLs and labels, as job ids are.
-fn runner_id(text: &str) -> Result<String, String> {
-    text.parse::<crate::job::JobId>().map(String::from).map_err(|error| error.to_string())
+fn runner_id(text: &str) -> Result<RunnerId, String> {
+    text.parse().map_err(|error: crate::job::IdError| error.to_string())
 }
 
 fn token(text: &str) -> Result<Token, String> {
@@ -198,7 +200,11 @@ fn token(text: &str) -> Result<Token, String> {
     Ok(Token(SecretString::from(text)))
 }
 
-fn socket_address(text: &str) -> Result<SocketAddr, String> {
+/// `HOST:PORT` with a number for the host, or `localhost:PORT`.
+///
+/// # Errors
+/// A sentence fragment that says what is accepted.
+pub fn parse_address(text: &str) -> Result<SocketAddr, String> {
     let text = text.strip_prefix("localhost:").map_or_else(|| text.to_owned(), |port| format!("127.0.0.1:{port}"));
     text.parse().map_err(|_| format!("'{text}' is not an address; write it like 127.0.0.1:9464, or [::]:9464 for every interface"))
 }
@@ -286,7 +292,7 @@ mod tests {
         let resolved = load(&layers).expect("loads");
         let config = Config::new(&resolved).expect("usable");
         assert_eq!(config.group_limits, BTreeMap::from([(JobGroup::Build, 2), (JobGroup::Sync, 4)]));
-        assert_eq!((config.local_roots.len(), config.runner_id.as_deref(), &config.api_url), (2, Some("run-1"), &None));
+        assert_eq!((config.local_roots.len(), config.runner_id.as_ref().map(RunnerId::as_str), &config.api_url), (2, Some("run-1"), &None));
         assert_eq!(resolved.get("runner_id").1.to_string(), "environment RUNNER_ID");
         let shown: String = resolved.explain().map(|(_, value, _)| value).collect();
         assert!(!format!("{config:?} {shown}").contains("hunter2"));

@@ -22,13 +22,18 @@ mod line;
 mod replay;
 mod writer;
 
-use std::{path::Path, sync::Arc, thread::JoinHandle};
+use std::{
+    path::Path,
+    sync::{Arc, PoisonError},
+    thread::JoinHandle,
+};
 
 use tokio::sync::oneshot;
 
 pub use entry::{Entry, Intent, Recovered, RecoveredExecution};
 pub use error::Error;
 pub use replay::{Replay, replay};
+pub use writer::Synced;
 
 use writer::{Desk, Waiting, Writer};
 
@@ -73,6 +78,12 @@ impl Journal {
     #[must_use]
     pub fn trouble(&self) -> Option<String> {
         self.desk.trouble()
+    }
+
+    /// What was made durable so far.
+    #[must_use]
+    pub fn synced(&self) -> Synced {
+        *self.desk.synced.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -39,6 +39,8 @@ pub(super) struct Desk {
     queue: Mutex<Queue>,
     wake: Condvar,
     trouble: Mutex<Trouble>,
+    /// See [`super::Journal::synced`].
+    pub(super) synced: Mutex<Synced>,
 }
 
 #[derive(Debug, Default)]
@@ -47,6 +49,17 @@ struct Trouble {
     refused: Option<String>,
     /// When the try under way began.
     trying_since: Option<Instant>,
+}
+
+/// What was made durable since the journal was opened.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Synced {
+    /// Entries.
+    pub entries: u64,
+    /// Writes, each with one sync for all entries that had come in.
+    pub writes: u64,
+    /// Time that the writes took altogether.
+    pub took: Duration,
 }
 
 #[derive(Debug, Default)]
@@ -169,8 +182,15 @@ impl Writer {
         if self.entries == 0 {
             return true;
         }
-        self.desk.troubles().trying_since = Some(Instant::now());
+        let began = Instant::now();
+        self.desk.troubles().trying_since = Some(began);
         let saved = self.try_save();
+        if saved.is_ok() {
+            let mut synced = self.desk.synced.lock().unwrap_or_else(PoisonError::into_inner);
+            synced.entries += self.entries as u64;
+            synced.writes += 1;
+            synced.took += began.elapsed();
+        }
         let mut trouble = self.desk.troubles();
         trouble.trying_since = None;
         match &saved {

@@ -162,7 +162,8 @@ fn the_commands_of_the_tour() {
     let id = submitted.stdout().trim_end().rsplit(' ').next().unwrap().to_owned();
     let followed = jobs(&["logs", "-f", &id]);
     assert_eq!(followed.code(), 0, "{}", followed.stderr());
-    assert!(followed.stdout().contains("sha256:"), "{}", followed.stdout());
+    assert!(followed.stdout().contains("chart sample 0.1.0"), "{}", followed.stdout());
+    assert!(followed.stderr().contains("sha256:"), "{}", followed.stderr());
     let shown = jobs(&["show", &id, "--output", "json"]);
     let shown: Value = serde_json::from_str(shown.stdout()).unwrap();
     assert_eq!((&shown["id"], &shown["status"], &shown["execution_count"]), (&json!(id), &json!("finished"), &json!(1)), "{shown:#}");

@@ -34,6 +34,7 @@ struct Scene {
     slots: usize,
     groups: BTreeMap<JobGroup, usize>,
     drain_timeout: Duration,
+    disk: Minimum,
     drain: Drain,
     status: Arc<Status>,
     metrics: Arc<Metrics>,
@@ -48,6 +49,7 @@ impl Scene {
             slots: 4,
             groups: BTreeMap::new(),
             drain_timeout: LONG,
+            disk: Minimum { bytes: 0, inodes: 0 },
             drain: Drain::new(),
             status: Arc::new(Status::new("rnr1", 4)),
             metrics: Arc::default(),
@@ -65,7 +67,7 @@ impl Scene {
             execution_timeout: None,
             kill_grace: Duration::ZERO,
             git: Arc::default(),
-            disk: Minimum { bytes: 0, inodes: 0 },
+            disk: self.disk,
         };
         let supervisor = Supervisor::new(Executors { scripted: Some(self.scripted.clone()) }, Arc::new(client), options);
         let agent = Agent::new(
@@ -300,4 +302,31 @@ async fn a_claim_that_an_earlier_runner_began_nothing_of_is_run() {
     scene.is_tidy(scene.until_reported(&[&job]).await);
     assert_eq!(scene.plane.calls("claim"), [""; 0]);
     assert_eq!(scene.plane.report(&job).outcome, ReceiptOutcome::Succeeded);
+}
+
+#[tokio::test]
+async fn a_full_disk_takes_no_jobs_and_says_so() {
+    let scene = Scene { disk: Minimum { bytes: u64::MAX, inodes: 0 }, ..Scene::new(Scripted::default()) };
+    scene.plane.offer("noop");
+    let script = async {
+        let says_so = || scene.status.snapshot().conditions.get("Bootstrapped").is_some_and(|condition| condition.reason == "NoRoom");
+        while !says_so() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    let (ending, ()) = scene.play(script).await;
+    scene.is_tidy(ending);
+    assert_eq!((scene.plane.calls("poll"), scene.plane.calls("claim")), (Vec::new(), Vec::new()));
+}
+
+#[tokio::test]
+async fn a_job_that_names_a_folder_of_the_node_is_refused_unless_there_is_a_root() {
+    let scene = Scene::new(Scripted::default());
+    let job = scene.plane.offer("helm-chart-build");
+    let registry = serde_json::json!({"RegistryType": "oci_layout", "Repository": "/var/lib/charts"});
+    let source = serde_json::json!({"url": "https://example.com/charts"});
+    scene.plane.plan(&job, Ok(serde_json::json!({"git_source": source, "dst_registry": registry, "dst_tag": "1", "helm_build_plan": {}})));
+    scene.is_tidy(scene.until_reported(&[&job]).await);
+    let failure = scene.plane.report(&job).failure.expect("a failure");
+    assert!(failure.kind == FailureKind::InvalidPlan && failure.message.contains("--local-root"), "{}", failure.message);
 }

@@ -103,5 +103,6 @@ async fn logs(console: Console, plane: &Plane, arguments: &LogsArgs) -> Result<E
         return Ok(Exit::Success);
     }
     let job = follow::follow(console, plane, &arguments.job, print).await?;
+    show::end(console, &job);
     Ok(show::exit(&job))
 }

@@ -46,6 +46,15 @@ pub(super) fn details(console: Console, job: &Value) {
     }
 }
 
+/// How it ended, beside a log that was followed.
+pub(super) fn end(console: Console, job: &Value) {
+    artifacts(job).for_each(|artifact| console.note(format_args!("pushed {artifact}")));
+    console.note(format_args!("{} {} {}", text(job, "type"), text(job, "id"), text(job, "status")));
+    if let Some(failure) = failure(job) {
+        console.error(failure);
+    }
+}
+
 /// What it made, each as one line that can be pasted.
 pub(super) fn artifacts(job: &Value) -> impl Iterator<Item = String> {
     job["outputs"]["artifacts"].as_array().into_iter().flatten().map(|artifact| {

@@ -68,10 +68,7 @@ async fn wait(console: Console, plane: &Plane, jobs: &mut [Value], format: Outpu
         follow::follow(console, plane, &id, |record| console.note(show::text(record, "text"))).await?;
         // The end of a log says little; the outputs are with the job.
         *job = plane.ask(|| plane.request(Method::GET, plane.jobs(&[id.as_str()]))).await?;
-        console.note(format_args!("{} {id} {}", show::text(job, "type"), show::text(job, "status")));
-        if let Some(failure) = show::failure(job) {
-            console.error(failure);
-        }
+        show::end(console, job);
         if format == OutputFormat::Text {
             show::artifacts(job).for_each(|artifact| console.shown(artifact));
         }

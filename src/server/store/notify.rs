@@ -19,6 +19,7 @@ use tokio::{
     time::Instant,
 };
 
+use super::Job;
 use crate::job::{ExecutionId, JobId, RunnerId};
 
 /// How long a job is left to the poll that was called for it before the next one is called.
@@ -90,6 +91,19 @@ impl Bells {
     #[must_use]
     pub fn park(&self, runner: &RunnerId, groups: Option<&[String]>) -> Parked {
         self.desk.park(runner, groups)
+    }
+
+    /// How many jobs are on their way to a runner.
+    #[must_use]
+    pub fn offered(&self) -> usize {
+        self.desk.book().offers.len()
+    }
+
+    /// Of the available jobs that were found for a runner, those that are not on their way to another one; they are on their way to this one then.
+    /// Without this every runner that looks chases the jobs that others have just been called for.
+    #[must_use]
+    pub fn reserve(&self, runner: &RunnerId, found: &[Job], limit: usize) -> Vec<Job> {
+        self.desk.reserve(runner, found, limit)
     }
 
     /// How many polls are parked.
@@ -183,8 +197,16 @@ struct Book {
     next: u64,
     /// Parked polls, longest waiting first.
     waiting: BTreeMap<u64, Waiter>,
-    /// Jobs for which a poll was called, until somebody claims them.
-    offers: HashMap<JobId, (Instant, Want)>,
+    /// Jobs that somebody was told of, until they are claimed.
+    offers: HashMap<JobId, Offer>,
+}
+
+/// A job on its way to a runner.
+#[derive(Debug)]
+struct Offer {
+    runner: RunnerId,
+    until: Instant,
+    want: Want,
 }
 
 #[derive(Debug)]
@@ -218,9 +240,9 @@ impl Desk {
     fn offer(&self, job: &JobId, want: &Want) {
         let mut book = self.book();
         while let Some(number) = book.waiting.iter().find(|(_, waiter)| waiter.fits(want)).map(|(number, _)| *number) {
-            let sent = book.waiting.remove(&number).is_some_and(|waiter| waiter.call.send(job.clone()).is_ok());
-            if sent {
-                book.offers.insert(job.clone(), (Instant::now() + OFFER, want.clone()));
+            let Some(waiter) = book.waiting.remove(&number) else { continue };
+            if waiter.call.send(job.clone()).is_ok() {
+                book.offers.insert(job.clone(), Offer { runner: waiter.runner, until: Instant::now() + OFFER, want: want.clone() });
                 self.offered.notify_one();
                 return;
             }
@@ -229,12 +251,24 @@ impl Desk {
         book.offers.remove(job);
     }
 
+    fn reserve(&self, runner: &RunnerId, found: &[Job], limit: usize) -> Vec<Job> {
+        let (mut book, now) = (self.book(), Instant::now());
+        let free = |job: &&Job| book.offers.get(&job.id).is_none_or(|offer| offer.runner == *runner || offer.until <= now);
+        let jobs: Vec<Job> = found.iter().filter(free).take(limit).cloned().collect();
+        for job in &jobs {
+            let want = Want { group: job.group.clone(), runner: job.runner.clone() };
+            book.offers.insert(job.id.clone(), Offer { runner: runner.clone(), until: now + OFFER, want });
+        }
+        self.offered.notify_one();
+        jobs
+    }
+
     fn taken(&self, job: &JobId) {
         self.book().offers.remove(job);
     }
 
     fn pass_on(&self, job: &JobId) {
-        let want = self.book().offers.get(job).map(|(_, want)| want.clone());
+        let want = self.book().offers.get(job).map(|offer| offer.want.clone());
         if let Some(want) = want {
             self.offer(job, &want);
         }
@@ -245,8 +279,8 @@ impl Desk {
             let now = Instant::now();
             let (due, next) = {
                 let book = self.book();
-                let due: Vec<JobId> = book.offers.iter().filter(|(_, (until, _))| *until <= now).map(|(job, _)| job.clone()).collect();
-                (due, book.offers.values().map(|(until, _)| *until).filter(|until| *until > now).min())
+                let due: Vec<JobId> = book.offers.iter().filter(|(_, offer)| offer.until <= now).map(|(job, _)| job.clone()).collect();
+                (due, book.offers.values().map(|offer| offer.until).filter(|until| *until > now).min())
             };
             for job in &due {
                 self.pass_on(job);
@@ -278,6 +312,16 @@ impl Parked {
                 job
             }
             Err(_) => std::future::pending().await,
+        }
+    }
+
+    /// The poll answers with these jobs. If it was called for one of them meanwhile, nobody else need be.
+    pub fn answer(&mut self, jobs: &[Job]) {
+        if let Ok(called) = self.called.try_recv() {
+            self.answered = true;
+            if !jobs.iter().any(|job| job.id == called) {
+                self.desk.pass_on(&called);
+            }
         }
     }
 }

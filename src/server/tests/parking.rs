@@ -50,6 +50,24 @@ async fn each_of_many_jobs_goes_to_another_poll_and_the_rest_stay_parked() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_look_does_not_chase_jobs_that_are_on_their_way_to_others() {
+    let plane = Plane::start().await;
+    let mut jobs = Vec::new();
+    for _ in 0..3 {
+        jobs.push(plane.submit(json!({"type": "noop"})).await);
+    }
+    let look = async |runner: &str| {
+        let (_, found) = plane.run(Method::GET, &format!("/v1/runners/{runner}/jobs/tail?wait=50ms"), Value::Null).await;
+        found[0]["id"].as_str().unwrap_or("none").to_owned()
+    };
+    let seen = [look("r1").await, look("r2").await, look("r1").await, look("r3").await, look("r4").await];
+    assert_eq!(seen, [&jobs[0], &jobs[1], &jobs[0], &jobs[2], "none"]);
+    // Nobody claims them: they are offered again.
+    let (_, found) = plane.run(Method::GET, "/v1/runners/r4/jobs/tail?wait=20s", Value::Null).await;
+    assert!(jobs.contains(&found[0]["id"].as_str().unwrap().to_owned()), "{found}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn bound_jobs_wait_for_their_runner_and_waiting_has_an_end() {
     let plane = Plane::start().await;
     let began = std::time::Instant::now();

@@ -2,7 +2,7 @@
 //!
 //! | status | means |
 //! |---|---|
-//! | 2xx | done |
+//! | 2xx | done; a web page, or for writes anything but JSON: [`Error::Unavailable`] |
 //! | 3xx | [`Error::Unavailable`]: a login page or a wrong address stands before the plane; where it leads is said |
 //! | 401, 403 | [`Error::Unauthorized`] |
 //! | 404, 409, 410 about a job or execution | [`Error::Fenced`] |
@@ -18,12 +18,12 @@ use reqwest::{
     StatusCode,
     header::{HeaderMap, RETRY_AFTER},
 };
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, IgnoredAny};
 
 use super::{
     token::Token,
     transport::{Call, Subject, unavailable},
-    wire::ApiError,
+    wire::{ApiError, PROTOBUF},
 };
 use crate::{logs::visible, retry::parse_retry_after, source::Error};
 
@@ -42,9 +42,25 @@ pub(super) struct Answer {
 }
 
 impl Answer {
-    /// The answer, if it says success.
+    /// The answer, if it says success. A web page does not, whatever its status: it is a login's or a proxy's.
     pub(super) fn success(self, call: &Call) -> Result<Self, Error> {
-        if self.status.is_success() { Ok(self) } else { Err(self.error(call)) }
+        if !self.status.is_success() {
+            return Err(self.error(call));
+        }
+        if self.is_page() {
+            return Err(unavailable(format!("{}: a web page instead of an answer", call.name())));
+        }
+        Ok(self)
+    }
+
+    /// Whether the plane has taken what it was sent. What says so is its own: nothing, JSON, or protobuf where that was sent.
+    pub(super) fn taken(self, call: &Call) -> Result<(), Error> {
+        let answer = self.success(call)?;
+        let body = answer.body.trim_ascii();
+        if body.is_empty() || answer.media_type.starts_with(PROTOBUF) || serde_json::from_slice::<IgnoredAny>(body).is_ok() {
+            return Ok(());
+        }
+        Err(unavailable(format!("{}: the answer is not the control plane's", call.name())))
     }
 
     /// The body as JSON of that shape.

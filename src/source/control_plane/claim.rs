@@ -27,7 +27,7 @@ use crate::{
 
 /// Most claims whose answer was lost that are remembered.
 const MAX_OPEN: usize = 1024;
-/// A key older than this is not of a first try: the process was started anew since, or the claim was tried before.
+/// A key older than this is not of a first try: the claim was tried before.
 const FIRST_TRY: Duration = Duration::from_secs(2);
 /// How far the clocks of plane and runner may be apart.
 const SKEW: Duration = Duration::from_mins(1);
@@ -35,9 +35,18 @@ const SKEW: Duration = Duration::from_mins(1);
 const EXHAUSTED: &str = "exceeded max executions";
 
 /// Claims whose answer never came, with when they were begun.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Claims {
+    /// When this process began to claim: an older key is another process's, however fast this one
+    /// was started after it. Keys count in milliseconds.
+    born: Timestamp,
     open: Mutex<VecDeque<(String, Timestamp)>>,
+}
+
+impl Default for Claims {
+    fn default() -> Self {
+        Self { born: Timestamp::now(), open: Mutex::default() }
+    }
 }
 
 impl Claims {
@@ -45,7 +54,9 @@ impl Claims {
     fn since(&self, key: &str) -> Option<Timestamp> {
         let open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         let failed = open.iter().find(|(open, _)| open == key).map(|(_, at)| *at);
-        failed.or_else(|| claimed_at(key).filter(|&at| Timestamp::now().duration_since(at) > jiff_of(FIRST_TRY)))
+        let repeated =
+            |at: &Timestamp| at.as_millisecond() < self.born.as_millisecond() || Timestamp::now().duration_since(*at) > jiff_of(FIRST_TRY);
+        failed.or_else(|| claimed_at(key).filter(repeated))
     }
 
     fn unanswered(&self, key: &str, at: Timestamp) {

@@ -215,7 +215,7 @@ impl Source for Client {
         };
         let call = self.job_call(Method::PATCH, job, &["executions", execution.as_str()]);
         let patch = ExecutionPatch { status, status_description: String::new() };
-        self.transport.success(&call.json(&patch)).await.map(drop)
+        self.transport.tell(&call.json(&patch)).await
     }
 
     async fn standings(&self, running: &[(JobId, ExecutionId)], cancel: &Cancel) -> Result<Vec<(ExecutionId, Standing)>, Error> {
@@ -233,7 +233,7 @@ impl Source for Client {
     async fn heartbeat(&self, alive: Duration) -> Result<(), Error> {
         let beat = HeartbeatRequest { alive_time: alive.into(), version: self.options.version.clone(), ..HeartbeatRequest::default() };
         let call = self.runner_call(Method::POST, &["heart-beats"]).json(&beat);
-        self.transport.success(&call).await.map(drop)
+        self.transport.tell(&call).await
     }
 
     async fn settings(&self) -> Result<Settings, Error> {

@@ -35,18 +35,19 @@ pub(super) async fn send(client: &Client, context: &LogContext, records: &[Recor
     let state = client.compression.0.load(Ordering::Relaxed);
     let packed = (state != REFUSED).then(|| otlp::gzip(&batch).ok()).flatten();
     let Some(packed) = packed else {
-        return client.transport.success(&with(call, batch)).await.map(drop);
+        return client.transport.tell(&with(call, batch)).await;
     };
     let gzipped = with(call.clone(), packed.into()).header(CONTENT_ENCODING.as_str(), "gzip");
     let answer = client.transport.send(&gzipped).await?;
     if answer.status.is_success() {
+        answer.taken(&gzipped)?;
         client.compression.0.store(TAKEN, Ordering::Relaxed);
         return Ok(());
     }
     if !may_be_about_gzip(&answer, state) {
         return answer.success(&gzipped).map(drop);
     }
-    client.transport.success(&with(call, batch)).await?;
+    client.transport.tell(&with(call, batch)).await?;
     tracing::debug!("the control plane does not read gzip: logs are sent as they are");
     client.compression.0.store(REFUSED, Ordering::Relaxed);
     Ok(())

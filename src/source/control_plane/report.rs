@@ -21,15 +21,15 @@ pub(super) async fn report(client: &Client, job: &JobId, execution: &ExecutionId
         client.job_call(method, job, &segments)
     };
     let result = call(Method::POST, &["result"]).json(&ResultRequest::of(receipt));
-    let sent = client.transport.success(&result).await;
-    dispensable("result", job, sent.map(drop), false)?;
+    let sent = client.transport.tell(&result).await;
+    dispensable("result", job, sent, false)?;
     if let Some(outputs) = OutputsRequest::of(receipt) {
         let outputs = call(Method::POST, &["outputs"]).json(&outputs);
-        let sent = client.transport.success(&outputs).await;
+        let sent = client.transport.tell(&outputs).await;
         // The same token was good a moment ago: what it lacks is the right to store outputs.
-        dispensable("outputs", job, sent.map(drop), true)?;
+        dispensable("outputs", job, sent, true)?;
     }
-    client.transport.success(&call(Method::PATCH, &[]).json(&ExecutionPatch::from(receipt))).await.map(drop)
+    client.transport.tell(&call(Method::PATCH, &[]).json(&ExecutionPatch::from(receipt))).await
 }
 
 /// Only what may be better at the next try holds the status back.

@@ -129,6 +129,11 @@ impl Transport {
         self.send(call).await?.success(call)
     }
 
+    /// Sends something that the plane is to take.
+    pub(super) async fn tell(&self, call: &Call) -> Result<(), Error> {
+        self.send(call).await?.taken(call)
+    }
+
     /// Sends it and reads the JSON of an answer that says success.
     pub(super) async fn json<T: DeserializeOwned>(&self, call: &Call) -> Result<T, Error> {
         self.success(call).await?.json(call)
@@ -164,10 +169,10 @@ impl Transport {
                     break;
                 }
                 let message = format!("{}: the answer is longer than {limit} bytes", call.name());
-                // Of one job it will be so for ever; of a list it depends on what is in it.
+                // Of one job's plan it will be so for ever; of a list it depends on what is in it; of a write it was not the plane's.
                 return Err(match call.subject {
-                    Subject::Execution => Error::Refused { status: status.as_u16(), message },
-                    Subject::Runner => unavailable(message),
+                    Subject::Execution if call.method == Method::GET => Error::Refused { status: status.as_u16(), message },
+                    Subject::Execution | Subject::Runner => unavailable(message),
                 });
             }
             body.extend_from_slice(&piece);

@@ -112,7 +112,7 @@ async fn an_answer_without_end_is_cut_off() {
     static LONG: std::sync::LazyLock<String> = std::sync::LazyLock::new(|| "x".repeat(5 << 20));
     let plane = Plane::saying(|| Reply::Text(200, "application/json", &LONG)).await;
     let error = phase(&plane).await.expect_err("too long");
-    assert!(kind(&error) == "refused" && error.to_string().ends_with("longer than 4194304 bytes"), "{error}");
+    assert!(kind(&error) == "unavailable" && error.to_string().ends_with("longer than 4194304 bytes"), "{error}");
     let error = plane.client().heartbeat(Duration::ZERO).await.expect_err("too long");
     assert_eq!(kind(&error), "unavailable");
     // Of an error that long the beginning is enough.

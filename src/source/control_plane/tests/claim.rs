@@ -26,8 +26,8 @@ fn shown(runner: &str, status: &str, execution: &str, ago: SignedDuration) -> Re
 #[tokio::test]
 async fn a_claim_is_one_request_with_its_key() {
     let plane = Plane::saying(created).await;
-    let key = claim_key(Timestamp::now());
-    assert_eq!(plane.client().claim(&job(), &key).await, Ok(ours()));
+    let (client, key) = (plane.client(), claim_key(Timestamp::now()));
+    assert_eq!(client.claim(&job(), &key).await, Ok(ours()));
     let seen = plane.seen();
     assert_eq!((seen.len(), seen[0].line.as_str(), seen[0].json()), (1, EXECUTIONS, json!({})));
     assert_eq!(seen[0].header("x-runner-id"), "runner-1");

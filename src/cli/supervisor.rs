@@ -1,0 +1,68 @@
+//! From the configuration to a supervisor: the same one for job files and for a control plane's jobs.
+
+use std::{collections::BTreeMap, path::Path, sync::Arc};
+
+use crate::{
+    agent::{Executors, Options, Supervisor},
+    config::{Config, HostSettings},
+    logs::LogPolicy,
+    oci,
+    workspace::{self, git},
+};
+
+/// Makes the state folder usable.
+///
+/// # Errors
+/// One sentence with the remedy.
+pub(super) fn open_state(state: &Path) -> Result<(), String> {
+    workspace::open_state(state)
+        .map_err(|error| format!("state folder {}: {error}; set --state-dir to a folder this user may write to", state.display()))
+}
+
+/// A supervisor for the state folder, which is open and rid of what a killed runner left there.
+///
+/// # Errors
+/// One sentence with the remedy.
+pub(super) fn supervisor(config: &Config, environment: &BTreeMap<String, String>) -> Result<Supervisor, String> {
+    let state = &config.state_dir;
+    open_state(state)?;
+    let swept = workspace::sweep(state).map_err(|error| error.to_string())?;
+    for name in swept.removed {
+        tracing::info!(execution = name, "removed what a killed runner left behind");
+    }
+    for (execution, problem) in swept.failed {
+        tracing::warn!(execution, problem, "what a killed runner left behind cannot be removed");
+    }
+    let client = oci::Client::new(oci_settings(config, environment)).map_err(|error| error.to_string())?;
+    let options = Options {
+        state_dir: state.clone(),
+        log_policy: LogPolicy { head: config.job_log_head, tail: config.job_log_tail, ..LogPolicy::default() },
+        execution_timeout: config.execution_timeout,
+        kill_grace: config.kill_grace,
+        git: Arc::new(git_options(config)),
+        disk: workspace::Minimum { bytes: config.min_free_disk, inodes: config.min_free_inodes },
+    };
+    Ok(Supervisor::new(Executors::default(), Arc::new(client), options))
+}
+
+fn git_options(config: &Config) -> git::Options {
+    let ssh =
+        config.git_ssh_key.clone().map(|key| git::Ssh { key: Some(key), known_hosts: config.git_ssh_known_hosts.clone(), agent: None });
+    git::Options { ssh, ca_file: config.ca_file.clone(), ..git::Options::default() }
+}
+
+fn oci_settings(config: &Config, environment: &BTreeMap<String, String>) -> oci::Settings {
+    let host = |settings: &HostSettings| oci::HostSettings { plain_http: settings.plain_http, ca_file: settings.ca_file.clone() };
+    oci::Settings {
+        ca_file: config.ca_file.clone(),
+        hosts: config.hosts.iter().map(|(name, settings)| (name.clone(), host(settings))).collect(),
+        docker_config: match &config.docker_config {
+            None => oci::DockerConfig::UsualPlaces,
+            Some(path) if path.as_os_str() == "none" => oci::DockerConfig::None,
+            Some(path) => oci::DockerConfig::File(path.clone()),
+        },
+        environment: environment.clone(),
+        concurrency: config.transfer_concurrency,
+        ..oci::Settings::default()
+    }
+}
