@@ -8,6 +8,7 @@ use std::{
     io::{self, Write as _},
     os::unix::fs::{DirBuilderExt as _, FileExt as _},
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use fs_err::os::unix::fs::OpenOptionsExt as _;
@@ -20,6 +21,12 @@ const RESERVE: u64 = 1 << 20;
 
 /// A file shorter than this is not worth compacting while the runner runs.
 const COMPACT_FROM: u64 = 8 << 20;
+
+/// How long the lock of a runner that was killed a moment ago may take to go: its last children hold it until they have begun.
+const PATIENCE: Duration = Duration::from_millis(500);
+
+/// Time between two looks at it.
+const LOOK_AGAIN: Duration = Duration::from_millis(25);
 
 /// The open file. Holds the lock.
 #[derive(Debug)]
@@ -73,14 +80,20 @@ fn lock(state: &Path, folder: &Path) -> Result<fs_err::File, Error> {
     let path = folder.join("lock");
     let opened = fs_err::OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(&path);
     let mut file = opened.map_err(|source| Error::Folder { folder: folder.to_owned(), source })?;
-    match file.file().try_lock() {
-        Ok(()) => {}
-        Err(TryLockError::WouldBlock) => {
-            let owner = std::fs::read_to_string(&path).ok().and_then(|text| text.trim().parse::<u32>().ok());
-            let owner = owner.map_or_else(String::new, |pid| format!(" (process {pid})"));
-            return Err(Error::InUse { state: state.to_owned(), owner });
+    let mut patience = PATIENCE;
+    while let Err(refused) = file.file().try_lock() {
+        match (refused, patience.checked_sub(LOOK_AGAIN)) {
+            (TryLockError::WouldBlock, Some(left)) => {
+                patience = left;
+                std::thread::sleep(LOOK_AGAIN);
+            }
+            (TryLockError::WouldBlock, None) => {
+                let owner = std::fs::read_to_string(&path).ok().and_then(|text| text.trim().parse::<u32>().ok());
+                let owner = owner.map_or_else(String::new, |pid| format!(" (process {pid})"));
+                return Err(Error::InUse { state: state.to_owned(), owner });
+            }
+            (TryLockError::Error(source), _) => return Err(Error::Folder { folder: folder.to_owned(), source }),
         }
-        Err(TryLockError::Error(source)) => return Err(Error::Folder { folder: folder.to_owned(), source }),
     }
     // For people only: a full disk must not keep the runner from starting.
     let _ = file.set_len(0);

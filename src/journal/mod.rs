@@ -77,7 +77,7 @@ impl Journal {
     /// Why entries are not durable just now, in one sentence; `None` when they are.
     #[must_use]
     pub fn trouble(&self) -> Option<String> {
-        self.desk.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.desk.trouble()
     }
 
     /// What was made durable so far.

@@ -19,6 +19,9 @@ const LINGER: Duration = Duration::from_millis(200);
 /// Time between two tries on a disk that refuses.
 const RETRY: Duration = Duration::from_secs(1);
 
+/// From here on a try hangs.
+const HANGS: Duration = Duration::from_secs(5);
+
 /// Lines kept in memory while the disk refuses.
 const UNSAVED_LIMIT: usize = 1 << 20;
 
@@ -35,10 +38,17 @@ pub(super) struct Waiting {
 pub(super) struct Desk {
     queue: Mutex<Queue>,
     wake: Condvar,
-    /// See [`super::Journal::trouble`].
-    pub(super) trouble: Mutex<Option<String>>,
+    trouble: Mutex<Trouble>,
     /// See [`super::Journal::synced`].
     pub(super) synced: Mutex<Synced>,
+}
+
+#[derive(Debug, Default)]
+struct Trouble {
+    /// Why the last try failed.
+    refused: Option<String>,
+    /// When the try under way began.
+    trying_since: Option<Instant>,
 }
 
 /// What was made durable since the journal was opened.
@@ -88,6 +98,20 @@ impl Desk {
     pub(super) fn close(&self) {
         self.queue().is_closing = true;
         self.wake.notify_one();
+    }
+
+    fn troubles(&self) -> MutexGuard<'_, Trouble> {
+        self.trouble.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// See [`super::Journal::trouble`].
+    pub(super) fn trouble(&self) -> Option<String> {
+        let Trouble { refused, trying_since } = &*self.troubles();
+        let hangs = || {
+            let seconds = trying_since.map(|since| since.elapsed()).filter(|time| *time >= HANGS)?.as_secs();
+            Some(format!("the disk of the runner's journal has not answered for {seconds} s: find out why it hangs"))
+        };
+        refused.clone().or_else(hangs)
     }
 
     /// Everything that waits, once somebody waits for it, notes have lingered, `until` has passed or the desk closes; and whether it does.
@@ -159,6 +183,7 @@ impl Writer {
             return true;
         }
         let began = Instant::now();
+        self.desk.troubles().trying_since = Some(began);
         let saved = self.try_save();
         if saved.is_ok() {
             let mut synced = self.desk.synced.lock().unwrap_or_else(PoisonError::into_inner);
@@ -166,10 +191,11 @@ impl Writer {
             synced.writes += 1;
             synced.took += began.elapsed();
         }
-        let mut trouble = self.desk.trouble.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut trouble = self.desk.troubles();
+        trouble.trying_since = None;
         match &saved {
             Ok(()) => {
-                if trouble.take().is_some() {
+                if trouble.refused.take().is_some() {
                     tracing::info!(entries = self.entries, "the runner's journal can be written again");
                 }
                 self.unsaved.clear();
@@ -183,10 +209,10 @@ impl Writer {
                     self.files.folder().display(),
                     if self.entries == 1 { "1 entry".to_owned() } else { format!("{} entries", self.entries) },
                 );
-                if trouble.is_none() {
+                if trouble.refused.is_none() {
                     tracing::error!("{text}");
                 }
-                *trouble = Some(text);
+                trouble.refused = Some(text);
                 // A failed sync leaves nobody knowing what of the file is on the disk; a full disk is simply full.
                 self.needs_new_file |= !is_full(error) || self.unsaved.len() > UNSAVED_LIMIT;
                 if self.needs_new_file {

@@ -71,7 +71,7 @@ impl Follower {
         // The last segment that begins no later than what is wanted.
         for index in segment::indices(folder)?.into_iter().rev() {
             let Some(segment) = Segment::open(folder, index)? else { continue };
-            if segment.header.seq <= after_seq + 1 {
+            if segment.header.seq <= after_seq.saturating_add(1) {
                 follower.enter(segment);
                 break;
             }
@@ -120,7 +120,7 @@ impl Follower {
 
     fn enter(&mut self, segment: Segment) {
         let Header { offset, seq } = segment.header;
-        let missing = seq.saturating_sub(self.last + 1);
+        let missing = seq.saturating_sub(self.last.saturating_add(1));
         let bytes = self.offset.map(|expected| offset.saturating_sub(expected));
         // Numbers without bytes were lost to a full disk: a record tells of them.
         if missing > 0 && bytes != Some(0) {
@@ -148,7 +148,9 @@ impl Follower {
             };
             for line in piece[..=end].split_inclusive(|byte| *byte == b'\n') {
                 // What is known already is not read in full: that may be most of a log.
-                if segment::number(line) > *last
+                // What a marker counts as missing does not come after it.
+                let known = marker.as_ref().map_or(*last, |marker| marker.seq);
+                if segment::number(line) > known
                     && let Ok(record) = serde_json::from_slice::<Record>(line)
                 {
                     if batch.is_full(line.len()) {
@@ -165,7 +167,7 @@ impl Follower {
                     batch.push(record, line.len());
                 }
                 segment.at += line.len() as u64;
-                *offset = offset.map(|offset| offset + line.len() as u64);
+                *offset = offset.map(|offset| offset.saturating_add(line.len() as u64));
             }
         }
     }

@@ -44,7 +44,8 @@ impl Found {
             let (length, last) = whole(&file, start)?;
             file.set_len(length)?;
             let filled = length - start;
-            found = Self { index, file: Some(file), length, filled, offset: offset + filled, next_seq: seq.max(last + 1), ..found };
+            let offset = offset.saturating_add(filled);
+            found = Self { index, file: Some(file), length, filled, offset, next_seq: seq.max(last.saturating_add(1)), ..found };
             break;
         }
         for index in indices.into_iter().filter(|index| *index > 0) {

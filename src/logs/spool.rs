@@ -62,7 +62,7 @@ impl Spool {
             pending: Vec::new(),
             pending_lines: 0,
             offset: found.offset,
-            next_seq: found.next_seq.max(after_seq + 1),
+            next_seq: found.next_seq.max(after_seq.saturating_add(1)),
             tail: found.tail,
             lost: Loss::default(),
             notice: None,

@@ -38,7 +38,7 @@ impl Bench {
     }
 
     fn trouble(&self) -> Option<String> {
-        self.writer.desk.trouble.lock().expect("whole").clone()
+        self.writer.desk.trouble()
     }
 
     fn put(&mut self, device: &str) -> fs_err::File {
@@ -125,4 +125,12 @@ fn space_is_reserved_ahead_without_readers_seeing_it() {
     let probe = fs_err::File::create(bench.state.path().join("probe")).expect("made");
     let can = nix::fcntl::fallocate(probe.file(), nix::fcntl::FallocateFlags::FALLOC_FL_KEEP_SIZE, 0, 4096).is_ok();
     assert!(!can || metadata.blocks() * 512 >= 1 << 20, "{} blocks", metadata.blocks());
+}
+
+#[test]
+fn a_disk_that_hangs_is_told_about() {
+    let bench = bench();
+    let Some(since) = Instant::now().checked_sub(Duration::from_secs(7)) else { return };
+    bench.writer.desk.troubles().trying_since = Some(since);
+    assert!(bench.trouble().expect("trouble").contains("has not answered for 7 s"));
 }

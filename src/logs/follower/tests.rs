@@ -56,8 +56,36 @@ fn rest(follower: &mut Follower) -> Vec<Record> {
     }
 }
 
+/// A log that somebody else wrote, or a power cut: numbers that repeat or jump, half lines, zeros.
+fn any_log() -> impl Strategy<Value = Vec<u8>> {
+    let number = || prop_oneof![0_u64..12, Just(u64::MAX)];
+    let piece = prop_oneof![
+        prop::collection::vec(any::<u8>(), 0..40),
+        number().prop_map(|seq| serde_json::to_vec(&Record { seq, ..record("x".to_owned()) }).expect("JSON")),
+        number().prop_map(|seq| format!("{{\"seq\":{seq},\"half").into_bytes()),
+        (number(), number()).prop_map(|(offset, seq)| format!("{{\"offset\":{offset},\"seq\":{seq}}}").into_bytes()),
+        Just(vec![0; 30]),
+    ];
+    prop::collection::vec(piece, 0..14).prop_map(|pieces| pieces.join(&b'\n'))
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(200))]
+
+    #[test]
+    fn whatever_the_files_hold_is_read_in_order_and_gone_on_with(log in any_log(), has_header in any::<bool>(), after in 0_u64..14) {
+        let folder = tempfile::tempdir().expect("a folder");
+        let header: &[u8] = if has_header { b"{\"offset\":0,\"seq\":1}\n" } else { b"" };
+        std::fs::write(folder.path().join("head.log"), [header, &log].concat()).expect("written");
+        let read = |after| rest(&mut Follower::open(folder.path(), after).expect("opened"));
+        let all = read(0);
+        prop_assert!(all.is_sorted_by(|a, b| a.seq < b.seq));
+        let late = read(after);
+        prop_assert_eq!(late.last(), all.iter().rfind(|record| record.seq > after));
+        let spool = Spool::open(folder.path().to_owned(), LogPolicy::default(), 0).expect("gone on with");
+        prop_assert!(all.last().is_none_or(|last| last.seq == u64::MAX || last.seq <= spool.last_seq()));
+        prop_assert_eq!(read(0), all);
+    }
 
     #[test]
     fn a_growing_log_is_read_once_whatever_happens(steps in prop::collection::vec(any_step(), 1..120), head in 200_u64..4000, tail in 800_u64..6000) {
