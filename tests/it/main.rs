@@ -5,8 +5,9 @@
 
 #![expect(
     clippy::unwrap_used,
+    clippy::print_stdout,
     clippy::disallowed_methods,
-    reason = "a test that cannot go on has to panic, and tests start real tools as children of their own"
+    reason = "a test that cannot go on has to panic, tests start real tools as children of their own, and long ones print what they counted"
 )]
 
 #[macro_use]

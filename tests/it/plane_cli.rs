@@ -11,14 +11,14 @@ use crate::support::plane::{Agent, Plane, until};
 use crate::support::runner::{Invocation, Runner};
 
 /// `build-runner jobs ARGS…` of an operator of `plane`.
-fn jobs(place: &Runner, plane: &Plane, arguments: &[&str]) -> Invocation {
-    let command = place.command(["jobs"].iter().chain(arguments));
+fn jobs(desk: &Runner, plane: &Plane, arguments: &[&str]) -> Invocation {
+    let command = desk.command(["jobs"].iter().chain(arguments));
     command.env("BUILD_RUNNER_SERVER", plane.url()).env("BUILD_RUNNER_TOKEN_FILE", plane.token_file("operator"))
 }
 
 /// A job file with the sample chart beside it, all paths relative.
-fn chart_beside(place: &Runner) -> Value {
-    place.write("chart/Chart.yaml", "apiVersion: v2\nname: app\nversion: 1.0.0\n");
+fn chart_beside(desk: &Runner) -> Value {
+    desk.write("chart/Chart.yaml", "apiVersion: v2\nname: app\nversion: 1.0.0\n");
     json!({"type": "helm-chart-build", "plan": {
         "git_source": {"url": "../chart"}, "helm_build_plan": {}, "dst_tag": "1.0.0",
         "dst_registry": {"RegistryType": "oci_layout", "Repository": "../out"}}})
@@ -38,18 +38,18 @@ fn free_port() -> SocketAddr {
 
 #[test]
 fn a_submitted_job_file_runs_elsewhere_as_it_does_here() {
-    let (plane, place) = (Plane::start(), Runner::new());
-    let _agent = Agent::of(&plane, "one").args(&["--local-root", place.work().to_str().unwrap()]).started();
-    place.write("jobs/chart.json", chart_beside(&place).to_string());
-    let waited = jobs(&place, &plane, &["submit", "--wait", "jobs/chart.json"]).done();
+    let (plane, desk) = (Plane::start(), Runner::new());
+    let _agent = Agent::of(&plane, "one").args(&["--local-root", desk.work().to_str().unwrap()]).started();
+    desk.write("jobs/chart.json", chart_beside(&desk).to_string());
+    let waited = jobs(&desk, &plane, &["submit", "--wait", "jobs/chart.json"]).done();
     assert_eq!(waited.code(), 0, "{}{}", waited.stdout(), waited.stderr());
     let lines: Vec<_> = waited.stdout().lines().collect();
     assert!(lines.len() == 2 && lines[0].starts_with("submitted helm-chart-build job"), "{lines:?}");
     assert!(waited.stderr().contains("chart app 1.0.0"), "{}", waited.stderr());
-    let here = place.run(Path::new("jobs/chart.json")).args(["--destination", "oci-layout:here:1.0.0"]).done().succeeded();
+    let here = desk.run(Path::new("jobs/chart.json")).args(["--destination", "oci-layout:here:1.0.0"]).done().succeeded();
     let digest = here["outputs"]["artifacts"][0]["digest"].as_str().unwrap();
     assert!(lines[1].ends_with(&format!("/out@{digest}")), "{lines:?} {digest}");
-    let again = jobs(&place, &plane, &["submit", "--wait", "--output", "json", "jobs/chart.json"]).done();
+    let again = jobs(&desk, &plane, &["submit", "--wait", "--output", "json", "jobs/chart.json"]).done();
     let again: Vec<Value> = serde_json::from_str(again.stdout()).unwrap();
     assert_eq!((again.len(), &again[0]["status"]), (1, &json!("finished")));
     assert_eq!(again[0]["outputs"]["artifacts"][0]["digest"], digest);
@@ -57,29 +57,29 @@ fn a_submitted_job_file_runs_elsewhere_as_it_does_here() {
 
 #[test]
 fn a_waited_job_that_fails_says_why_and_exits_with_1() {
-    let (plane, place) = (Plane::start(), Runner::new());
+    let (plane, desk) = (Plane::start(), Runner::new());
     // No local root: the runner must not read what the job names.
     let _agent = Agent::of(&plane, "one").started();
-    place.write("jobs/chart.json", chart_beside(&place).to_string());
-    let waited = jobs(&place, &plane, &["submit", "--wait", "jobs/chart.json"]).done();
+    desk.write("jobs/chart.json", chart_beside(&desk).to_string());
+    let waited = jobs(&desk, &plane, &["submit", "--wait", "jobs/chart.json"]).done();
     assert_eq!(waited.code(), 1, "{}", waited.stderr());
     assert!(waited.stderr().contains("error: InvalidPlan") && waited.stderr().contains("--local-root"), "{}", waited.stderr());
     let id = waited.stdout().lines().next().unwrap().rsplit(' ').next().unwrap().to_owned();
-    assert_eq!(jobs(&place, &plane, &["logs", "-f", &id]).done().code(), 1);
-    let retried = jobs(&place, &plane, &["retry", &id, "--output", "json"]).done();
+    assert_eq!(jobs(&desk, &plane, &["logs", "-f", &id]).done().code(), 1);
+    let retried = jobs(&desk, &plane, &["retry", &id, "--output", "json"]).done();
     assert_eq!(serde_json::from_str::<Value>(retried.stdout()).unwrap()["id"], json!(id));
     assert_eq!(plane.ended(&id)["execution_count"], 2);
 }
 
 #[test]
 fn a_key_never_makes_a_second_job_and_lists_are_filtered_and_paged() {
-    let (plane, place) = (Plane::start(), Runner::new());
-    place.write("two.yaml", "type: noop\n---\ntype: health-check\n");
-    let submit = || jobs(&place, &plane, &["submit", "--idempotency-key", "k", "two.yaml"]).done();
+    let (plane, desk) = (Plane::start(), Runner::new());
+    desk.write("two.yaml", "type: noop\n---\ntype: health-check\n");
+    let submit = || jobs(&desk, &plane, &["submit", "--idempotency-key", "k", "two.yaml"]).done();
     let (first, second) = (submit(), submit());
     assert_eq!((first.code(), first.stdout()), (0, second.stdout()), "{}{}", first.stderr(), second.stderr());
     let list = |arguments: &[&str]| {
-        let run = jobs(&place, &plane, &[&["list", "--output", "json"][..], arguments].concat()).done();
+        let run = jobs(&desk, &plane, &[&["list", "--output", "json"][..], arguments].concat()).done();
         assert_eq!(run.code(), 0, "{}", run.stderr());
         let types = serde_json::from_str::<Vec<Value>>(run.stdout()).unwrap();
         (types.iter().map(|job| job["type"].as_str().unwrap().to_owned()).collect::<Vec<_>>(), run.stderr().to_owned())
@@ -92,16 +92,16 @@ fn a_key_never_makes_a_second_job_and_lists_are_filtered_and_paged() {
     let cursor = more.trim_end().rsplit(' ').next().unwrap();
     assert_eq!((page[0].as_str(), list(&["--cursor", cursor]).0), ("health-check", vec!["noop".to_owned()]));
     let id = first.stdout().lines().next().unwrap().rsplit(' ').next().unwrap().to_owned();
-    let cancelled = jobs(&place, &plane, &["cancel", &id]).done();
+    let cancelled = jobs(&desk, &plane, &["cancel", &id]).done();
     assert!(cancelled.stdout().contains("cancelled"), "{}", cancelled.stdout());
-    assert_eq!(jobs(&place, &plane, &["cancel", "job-that-is-not"]).done().code(), 2);
+    assert_eq!(jobs(&desk, &plane, &["cancel", "job-that-is-not"]).done().code(), 2);
 }
 
 #[test]
 fn a_log_is_followed_across_a_kill_of_the_control_plane() {
-    let (mut plane, place) = (Plane::start(), Runner::new());
+    let (mut plane, desk) = (Plane::start(), Runner::new());
     let id = plane.submit(&json!({"type": "noop"}));
-    let following = jobs(&place, &plane, &["logs", "-f", &id]).spawn();
+    let following = jobs(&desk, &plane, &["logs", "-f", &id]).spawn();
     plane.kill();
     following.line("cannot be reached");
     plane.restart();
@@ -112,23 +112,23 @@ fn a_log_is_followed_across_a_kill_of_the_control_plane() {
 
 #[test]
 fn wrong_input_sends_nothing_and_a_plane_that_is_away_is_told_in_one_line() {
-    let (mut plane, place) = (Plane::start(), Runner::new());
-    place.write("good.json", r#"{"type": "noop"}"#);
-    place.write("bad.json", r#"{"type": "nop"}"#);
-    let bad = jobs(&place, &plane, &["submit", "good.json", "bad.json"]).done();
+    let (mut plane, desk) = (Plane::start(), Runner::new());
+    desk.write("good.json", r#"{"type": "noop"}"#);
+    desk.write("bad.json", r#"{"type": "nop"}"#);
+    let bad = jobs(&desk, &plane, &["submit", "good.json", "bad.json"]).done();
     assert_eq!((bad.code(), bad.stdout()), (2, ""));
     assert!(bad.stderr().contains("bad.json:1:"), "{}", bad.stderr());
     assert!(plane.jobs().is_empty());
-    let nowhere = place.command(["jobs", "list"]).done();
+    let nowhere = desk.command(["jobs", "list"]).done();
     assert!(nowhere.code() == 2 && nowhere.stderr().contains("--server URL"), "{}", nowhere.stderr());
-    let no_token = place.command(["jobs", "list", "--server", &plane.url()]).done();
+    let no_token = desk.command(["jobs", "list", "--server", &plane.url()]).done();
     assert!(no_token.code() == 2 && no_token.stderr().contains("--token-file FILE"), "{}", no_token.stderr());
-    let token = place.write("token", "hunter2\n");
-    let refused = jobs(&place, &plane, &["list"]).env("BUILD_RUNNER_TOKEN_FILE", &token).done();
+    let token = desk.write("token", "hunter2\n");
+    let refused = jobs(&desk, &plane, &["list"]).env("BUILD_RUNNER_TOKEN_FILE", &token).done();
     assert!(refused.code() == 2 && refused.stderr().contains("check --token-file"), "{}", refused.stderr());
     assert!(!refused.stderr().contains("hunter2"), "{}", refused.stderr());
     plane.kill();
-    let away = jobs(&place, &plane, &["list"]).env("BUILD_RUNNER_TOKEN_FILE", &token).done();
+    let away = jobs(&desk, &plane, &["list"]).env("BUILD_RUNNER_TOKEN_FILE", &token).done();
     assert_eq!((away.code(), away.stderr().lines().count()), (3, 1), "{}", away.stderr());
     assert!(away.stderr().contains("cannot be reached: Connection refused"), "{}", away.stderr());
 }
@@ -159,8 +159,8 @@ fn the_admin_port_tells_what_the_runner_does_and_no_secret() {
 
 #[test]
 fn a_runner_without_settings_names_all_of_them() {
-    let place = Runner::new();
-    let run = place.command(["run"]).done();
+    let desk = Runner::new();
+    let run = desk.command(["run"]).done();
     assert_eq!((run.code(), run.stdout()), (2, ""));
     for needle in
         ["--api-url URL", "RUNNER_API_URL", "--runner-id ID", "RUNNER_ID", "--api-token-file FILE", "RUNNER_API_TOKEN", "--job-file FILE"]
@@ -168,19 +168,19 @@ fn a_runner_without_settings_names_all_of_them() {
         assert!(run.stderr().contains(needle), "{needle} in {}", run.stderr());
     }
     // A token has no place among arguments, which everybody can see.
-    assert_eq!(place.command(["run", "--api-token", "hunter2"]).done().code(), 2);
+    assert_eq!(desk.command(["run", "--api-token", "hunter2"]).done().code(), 2);
 }
 
 #[test]
 fn a_control_plane_ends_in_order_and_says_when_it_cannot_begin() {
-    let (plane, place) = (Plane::start(), Runner::new());
-    let taken = place.command(["control-plane", "--data-dir", "d", "--listen", &plane.address().to_string()]).done();
+    let (plane, desk) = (Plane::start(), Runner::new());
+    let taken = desk.command(["control-plane", "--data-dir", "d", "--listen", &plane.address().to_string()]).done();
     assert_eq!((taken.code(), taken.stderr().lines().count()), (3, 1), "{}", taken.stderr());
     assert!(taken.stderr().contains("--listen") && taken.stderr().contains("in use"), "{}", taken.stderr());
-    let wrong = place.command(["control-plane", "--data-dir", "d", "--lease", "10ms"]).done();
+    let wrong = desk.command(["control-plane", "--data-dir", "d", "--lease", "10ms"]).done();
     assert!(wrong.code() == 2 && wrong.stderr().contains("at least 1s"), "{}", wrong.stderr());
-    let plane = place.command(["control-plane", "--data-dir", "e", "--listen", "127.0.0.1:0"]).spawn();
-    until("its tokens", || place.work().join("e/runner.token").exists());
+    let plane = desk.command(["control-plane", "--data-dir", "e", "--listen", "127.0.0.1:0"]).spawn();
+    until("its tokens", || desk.work().join("e/runner.token").exists());
     plane.signal(Signal::SIGTERM);
     let done = plane.done();
     assert_eq!((done.code(), done.stdout().lines().count()), (0, 1), "{}", done.stderr());

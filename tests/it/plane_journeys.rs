@@ -147,15 +147,15 @@ fn the_commands_of_the_tour() {
     let plane = Plane::start();
     let out = tempfile::tempdir().unwrap();
     let _agent = Agent::of(&plane, "one").args(&["--local-root", "/"]).started();
-    let place = Runner::new();
-    let file = place.write("chart.json", chart(out.path(), "tour").to_string());
+    let desk = Runner::new();
+    let file = desk.write("chart.json", chart(out.path(), "tour").to_string());
     let token = plane.token_file("operator");
     let jobs = |arguments: &[&str]| {
         let mut words = vec!["jobs"];
         words.extend(arguments);
         let url = plane.url();
         words.extend(["--server", url.as_str(), "--token-file", token.to_str().unwrap()]);
-        place.command(words).done()
+        desk.command(words).done()
     };
     let submitted = jobs(&["submit", file.to_str().unwrap()]);
     assert_eq!(submitted.code(), 0, "{}", submitted.stderr());

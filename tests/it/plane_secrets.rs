@@ -52,7 +52,7 @@ fn a_polled_job_leaves_no_trace_of_its_credentials() {
     let needles = needles(&plane);
     let mut searched = 0;
     for (place, text) in &places {
-        if place.ends_with(".token") {
+        if std::path::Path::new(place).extension().is_some_and(|extension| extension == "token") {
             continue;
         }
         searched += 1;

@@ -59,12 +59,12 @@ impl Plane {
     /// kill -9.
     pub(crate) fn kill(&mut self) {
         // Dropping a child kills it and waits for it.
-        self.child.take().expect("it runs");
+        self.child.take().unwrap();
     }
 
     /// The running process.
     pub(crate) fn process(&self) -> &Running {
-        self.child.as_ref().expect("it runs")
+        self.child.as_ref().unwrap()
     }
 
     /// Where it listens.
@@ -127,6 +127,20 @@ impl Plane {
         let (status, job) = self.operator("GET", &format!("/v1/jobs/{id}"), None);
         assert_eq!(status, 200, "{job:#}");
         job
+    }
+
+    /// Every job, newest first.
+    pub(crate) fn jobs(&self) -> Vec<Value> {
+        let (mut jobs, mut cursor) = (Vec::new(), String::new());
+        loop {
+            let (status, page) = self.operator("GET", &format!("/v1/jobs?limit=100{cursor}"), None);
+            assert_eq!(status, 200, "{page:#}");
+            jobs.extend(page["jobs"].as_array().unwrap().iter().cloned());
+            match page["next"].as_str() {
+                Some(next) => cursor = format!("&cursor={next}"),
+                None => return jobs,
+            }
+        }
     }
 
     /// Follows the log of a job until the job is over, by server-sent events. The lines, and the job.
@@ -225,12 +239,12 @@ impl Agent {
 
     /// The running process.
     pub(crate) fn process(&self) -> &Running {
-        self.child.as_ref().expect("it runs")
+        self.child.as_ref().unwrap()
     }
 
     /// kill -9.
     pub(crate) fn kill(&mut self) {
-        self.child.take().expect("it runs");
+        self.child.take().unwrap();
     }
 
     /// Asks it to drain and waits for its end.
@@ -241,7 +255,7 @@ impl Agent {
 
     /// Waits for its end.
     pub(crate) fn ended(&mut self) -> Done {
-        self.child.take().expect("it runs").wait()
+        self.child.take().unwrap().wait()
     }
 
     /// Its state folder.

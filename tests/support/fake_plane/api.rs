@@ -90,7 +90,7 @@ fn jobs(shared: &Shared, call: &Call) -> Value {
 fn shown(job: &Job, runner: &str) -> Value {
     let execution = |one: &Execution| json!({"id": one.id, "runner_job_id": job.id, "status": one.status(), "created_at": one.created_at.to_string(), "odd": null});
     json!({
-        "id": job.id, "type": job.job_type, "group": "build", "status": job.status, "runner_id": runner, "operation": "build",
+        "id": job.id, "type": job.kind, "group": "build", "status": job.status, "runner_id": runner, "operation": "build",
         "log_stream_id": format!("log{}", &job.id[3..]), "created_at": job.created_at.to_string(), "max_executions": 1,
         "execution_timeout": 600_000_000_000_u64, "execution_count": job.executions.len(),
         "executions": job.executions.last().map(execution).into_iter().collect::<Vec<_>>(), "something": {"new": true},
@@ -105,7 +105,7 @@ fn about_a_job(shared: &Shared, state: &mut State, call: &Call, headers: &Header
         Endpoint::Plan => Reply { status: 200, media_type: "text/plain", body: job.plan.clone().into_bytes() },
         Endpoint::Claim => {
             let key = headers.get("idempotency-key").and_then(|key| key.to_str().ok()).unwrap_or_default();
-            claim(shared, job, key, fresh)
+            claim(shared, job, key, &fresh)
         }
         _ => match serde_json::from_slice(body) {
             Ok(body) => about_an_execution(state, call, &body),
@@ -114,7 +114,7 @@ fn about_a_job(shared: &Shared, state: &mut State, call: &Call, headers: &Header
     }
 }
 
-fn claim(shared: &Shared, job: &mut Job, key: &str, fresh: String) -> Reply {
+fn claim(shared: &Shared, job: &mut Job, key: &str, fresh: &str) -> Reply {
     if let Some(made) = job.executions.iter().find(|made| shared.habits.idempotent && made.key == key) {
         return Reply::json(200, &json!({"id": made.id, "status": made.status()}));
     }
@@ -123,11 +123,11 @@ fn claim(shared: &Shared, job: &mut Job, key: &str, fresh: String) -> Reply {
             return Reply::error(409, "somebody else has it");
         }
         // The hosted plane counts the attempt first.
-        job.status = "failed".to_owned();
+        "failed".clone_into(&mut job.status);
         return Reply::error(500, "exceeded max executions");
     }
-    job.status = "in-progress".to_owned();
-    job.executions.push(Execution { id: fresh.clone(), created_at: Timestamp::now(), key: key.to_owned(), ..Execution::default() });
+    "in-progress".clone_into(&mut job.status);
+    job.executions.push(Execution { id: fresh.to_owned(), created_at: Timestamp::now(), key: key.to_owned(), ..Execution::default() });
     Reply::json(201, &json!({"id": fresh, "runner_job_id": job.id, "status": "pending"}))
 }
 

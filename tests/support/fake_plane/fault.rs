@@ -86,7 +86,11 @@ pub(super) fn instead(what: What) -> Option<Response> {
         What::Garbage => Some(response(200, "application/json", Body::from("}{ not \u{0} json"))),
         What::Page => Some(page(200)),
         What::ErrorPage(status) => Some(page(status)),
-        What::Endless => Some(response(200, "application/json", Body::from_stream(stream::repeat_with(|| piece(&[b' '; 65536]))))),
+        What::Endless => Some(response(
+            200,
+            "application/json",
+            Body::from_stream(stream::repeat_with(|| Ok::<_, std::io::Error>(Bytes::from(vec![b' '; 65536])))),
+        )),
         What::Cut => cut(),
         What::Hang | What::Lost | What::Half | What::Mute | What::Drip => None,
     }
@@ -107,16 +111,12 @@ pub(super) async fn spoil(reply: Reply, what: Option<What>) -> Response {
             let pieces: Vec<Bytes> = reply.body.chunks(reply.body.len() / 20 + 1).map(Bytes::copy_from_slice).collect();
             let drops = stream::iter(pieces).then(|drop| async move {
                 tokio::time::sleep(Duration::from_millis(40)).await;
-                piece(&drop)
+                Ok::<_, std::io::Error>(drop)
             });
             response(reply.status, reply.media_type, Body::from_stream(drops))
         }
         _ => reply.into_response(),
     }
-}
-
-fn piece(bytes: &[u8]) -> Result<Bytes, std::io::Error> {
-    Ok(Bytes::copy_from_slice(bytes))
 }
 
 pub(super) fn response(status: u16, media_type: &str, body: Body) -> Response {

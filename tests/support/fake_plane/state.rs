@@ -56,7 +56,7 @@ impl Execution {
 #[derive(Debug, Clone)]
 pub(crate) struct Job {
     pub(crate) id: String,
-    pub(crate) job_type: String,
+    pub(crate) kind: String,
     pub(crate) plan: String,
     pub(crate) created_at: Timestamp,
     /// `available`, `in-progress` or a terminal one.
@@ -91,7 +91,7 @@ impl State {
         let id = self.name("job");
         self.jobs.push(Job {
             id: id.clone(),
-            job_type: job_type.to_owned(),
+            kind: job_type.to_owned(),
             plan: plan.to_owned(),
             created_at: Timestamp::now(),
             status: "available".to_owned(),
