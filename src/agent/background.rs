@@ -4,6 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use super::{agent::Shared, heart::Heart};
 use crate::{
+    process::give_back_code,
     retry::{Advice, Backoff, Policy},
     shutdown::Cancel,
     source::Error,
@@ -62,10 +63,17 @@ fn wait_after(error: &Error, backoff: &mut Backoff) -> Duration {
     }
 }
 
-/// Keeps the status informed of what nobody else tells it.
+/// Keeps the status informed of what nobody else tells it, and the runner small while it has nothing to do.
 pub(super) async fn show_what_is_owed(shared: Arc<Shared>, stop: Cancel) {
+    let mut given_back_after = None;
     loop {
-        shared.status.undelivered(shared.deliveries.gauge());
+        let owed = shared.deliveries.gauge();
+        shared.status.undelivered(owed);
+        let idle_after = shared.running.idle_after().filter(|_| owed == 0);
+        if idle_after.is_some() && idle_after != given_back_after {
+            give_back_code();
+            given_back_after = idle_after;
+        }
         shared.status.journal(shared.journal.trouble());
         let synced = shared.journal.synced();
         shared.metrics.journal_synced(synced.entries, synced.writes, synced.took);

@@ -21,6 +21,7 @@ use crate::{
 #[derive(Debug, Default)]
 struct Table {
     cancels: BTreeMap<ExecutionId, Cancel>,
+    begun: u64,
     stopped: bool,
 }
 
@@ -56,6 +57,7 @@ impl Running {
         let (cancel, execution) = (Cancel::new(), claimed.execution.clone());
         let mut table = self.table();
         table.cancels.insert(execution.clone(), cancel.clone());
+        table.begun += 1;
         if table.stopped {
             cancel.cancel(CancelCause::Shutdown);
         }
@@ -63,6 +65,12 @@ impl Running {
         self.status.begin(&execution, &claimed.job, &claimed.job_type);
         let watched = self.watcher.watch(claimed.job.clone(), execution.clone(), cancel.clone());
         Entered { running: self, execution, cancel, _watched: watched }
+    }
+
+    /// How many executions there have been, while none runs.
+    pub(super) fn idle_after(&self) -> Option<u64> {
+        let table = self.table();
+        table.cancels.is_empty().then_some(table.begun)
     }
 
     /// Stops everything because the runner ends. Returns how much that was.

@@ -73,6 +73,30 @@ fn ledger(entries: &[Entry]) -> Ledger {
     ledger
 }
 
+/// What a runner could have written: a claim begins once, is answered once, and is closed once, in this order.
+fn in_order(mut entries: Vec<Entry>) -> Vec<Entry> {
+    let mut stages = std::collections::HashMap::<String, u8>::new();
+    entries.retain(|entry| {
+        let (name, stage, once) = match entry {
+            Entry::Claiming { key, .. } => (key.as_str(), 0, true),
+            Entry::Claimed { key, .. } => (key.as_str(), 1, true),
+            Entry::Unclaimed { key } => (key.as_str(), 3, true),
+            Entry::Handle { execution, .. }
+            | Entry::Phase { execution, .. }
+            | Entry::Finished { execution, .. }
+            | Entry::LogsSent { execution, .. } => (execution.as_str(), 2, false),
+            Entry::Closed { execution } => (execution.as_str(), 3, true),
+        };
+        let next = stages.entry(name.trim_start_matches(|c: char| !c.is_ascii_digit()).to_owned()).or_default();
+        let fits = *next <= stage && (stage < 2 || *next >= 1);
+        if fits {
+            *next = if once { stage + 1 } else { stage };
+        }
+        fits
+    });
+    entries
+}
+
 fn bytes(entries: &[Entry]) -> Vec<u8> {
     let mut bytes = Vec::new();
     for entry in entries {
@@ -121,6 +145,7 @@ proptest! {
     #[test]
     fn a_batch_that_is_written_twice_counts_once(entries in prop::collection::vec(any_entry(), 0..20), from in any::<prop::sample::Index>()) {
         // A compaction whose new name could not be synced is followed by the lines that it holds already.
+        let entries = in_order(entries);
         let all = ledger(&entries);
         let again: Vec<_> = all.entries().chain(entries[from.index(entries.len() + 1)..].iter().cloned()).collect();
         prop_assert_eq!(ledger(&again), all);

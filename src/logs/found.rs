@@ -62,7 +62,7 @@ fn header(file: &fs_err::File) -> io::Result<Option<(Header, u64)>> {
     Ok(Header::of(&start[..count]))
 }
 
-/// Bytes up to the end of the last record, and its number.
+/// Bytes up to the end of the last record, and the highest number of any.
 fn whole(file: &fs_err::File, start: u64) -> io::Result<(u64, u64)> {
     let mut reader = io::BufReader::with_capacity(64 << 10, file);
     io::Seek::seek(&mut reader, io::SeekFrom::Start(start))?;
@@ -76,7 +76,7 @@ fn whole(file: &fs_err::File, start: u64) -> io::Result<(u64, u64)> {
         }
         at += count as u64;
         if line.ends_with(b"\n") && segment::number(&line) > 0 {
-            (length, last) = (at, segment::number(&line));
+            (length, last) = (at, last.max(segment::number(&line)));
         }
     }
 }

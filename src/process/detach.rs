@@ -1,4 +1,4 @@
-//! A session of its own for every child. The one file of the crate with `unsafe` in it.
+//! A session of its own for every child.
 
 use std::{io, os::unix::process::CommandExt as _};
 

@@ -12,6 +12,7 @@
 //!
 //! Called by `workspace`, executors, `doctor`.
 
+mod code;
 mod command;
 mod detach;
 mod environment;
@@ -25,6 +26,7 @@ mod run;
 mod spawn;
 mod tail;
 
+pub use code::give_back_code;
 pub use command::{Command, Output};
 pub use environment::Environment;
 pub use error::{Error, Exit};

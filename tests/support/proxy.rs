@@ -3,7 +3,7 @@
 use std::io::{Read as _, Write as _};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::mpsc;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, Weak};
 use std::time::{Duration, Instant};
 
 /// What a proxy does to its connections. The default passes everything on.
@@ -39,8 +39,8 @@ struct State {
     connections: u32,
     cuts: u32,
     closed: bool,
-    /// Both ends of every connection, for [`Proxy::outage`].
-    streams: Vec<TcpStream>,
+    /// Both ends of every living connection, for [`Proxy::outage`]. Weak: one that is held would never be closed.
+    streams: Vec<Weak<TcpStream>>,
 }
 
 impl Proxy {
@@ -66,7 +66,8 @@ impl Proxy {
                 }
                 // A server that is gone refuses its own clients: so does the proxy, by closing.
                 if let Ok(server) = TcpStream::connect(server) {
-                    shared.lock().unwrap().streams.extend([client.try_clone().unwrap(), server.try_clone().unwrap()]);
+                    let (client, server) = (Arc::new(client), Arc::new(server));
+                    shared.lock().unwrap().streams.extend([Arc::downgrade(&client), Arc::downgrade(&server)]);
                     pipe(&client, &server, true, &shared);
                     pipe(&server, &client, false, &shared);
                 }
@@ -90,7 +91,9 @@ impl Proxy {
         self.close();
         for stream in self.state.lock().unwrap().streams.drain(..) {
             // One that is closed already is what we want.
-            let _ = stream.shutdown(Shutdown::Both);
+            if let Some(stream) = stream.upgrade() {
+                let _ = stream.shutdown(Shutdown::Both);
+            }
         }
     }
 
@@ -118,16 +121,16 @@ impl Drop for Proxy {
 }
 
 /// Carries one direction of a connection, with its faults, in two threads: one reads, one writes each chunk when it is due.
-fn pipe(from: &TcpStream, to: &TcpStream, upload: bool, state: &Arc<Mutex<State>>) {
+fn pipe(from: &Arc<TcpStream>, to: &Arc<TcpStream>, upload: bool, state: &Arc<Mutex<State>>) {
     let faults = state.lock().unwrap().faults;
-    let (mut from, mut to) = (from.try_clone().unwrap(), to.try_clone().unwrap());
+    let (from, to) = (Arc::clone(from), Arc::clone(to));
     let (sender, receiver) = mpsc::channel::<(Instant, Vec<u8>)>();
     from.set_nodelay(true).unwrap();
     let state = Arc::clone(state);
     std::thread::spawn(move || {
         let mut buffer = vec![0; 64 << 10];
         let mut passed = 0;
-        while let Ok(read @ 1..) = from.read(&mut buffer) {
+        while let Ok(read @ 1..) = (&*from).read(&mut buffer) {
             passed += read as u64;
             if faults.cut.is_some_and(|cut| cut.upload == upload && passed > cut.after && state.lock().unwrap().take_cut(cut)) {
                 let _ = from.shutdown(Shutdown::Both);
@@ -141,7 +144,7 @@ fn pipe(from: &TcpStream, to: &TcpStream, upload: bool, state: &Arc<Mutex<State>
     std::thread::spawn(move || {
         while let Ok((due, chunk)) = receiver.recv() {
             std::thread::sleep(due.saturating_duration_since(Instant::now()));
-            if to.write_all(&chunk).is_err() {
+            if (&*to).write_all(&chunk).is_err() {
                 break;
             }
         }
