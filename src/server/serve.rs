@@ -1,8 +1,8 @@
 //! Connections: accepted, bounded, timed, and ended in order.
 //!
 //! In: a listener, the router, a token that says stop. Out: nothing until every connection has ended. One task per connection, all in one
-//! tracker. A client that takes longer than [`Limits::arrival`] for the head of its request is cut off; one that has no request under way
-//! when the control plane stops is closed at once, the others when they have their answer or [`Limits::drain`] is over.
+//! tracker. A client that takes longer than [`arrival`](super::Limits::arrival) for the head of its request is cut off; one that has no request under way
+//! when the control plane stops is closed at once, the others when they have their answer or [`drain`](super::Limits::drain) is over.
 
 use std::{sync::Arc, time::Duration};
 

@@ -5,7 +5,7 @@
 //! of, and two of ours that others keep or ignore: [`attribute::SEQ`], so that a batch sent twice is stored once, and
 //! [`attribute::STREAM`].
 //!
-//! [`encode`] is called by the client, [`decode`] by the reference control plane with bytes nobody has looked at: what it gives is bounded
+//! [`encode()`] is called by the client, [`decode()`] by the reference control plane with bytes nobody has looked at: what it gives is bounded
 //! by its limits, whatever the bytes say.
 
 mod decode;
