@@ -154,7 +154,10 @@ impl From<Failure> for Unprepared {
 async fn prepared(shared: &Shared, claimed: &Claimed, cancel: &Cancel, log: &JobLog) -> Result<Job, Unprepared> {
     let job_type =
         runnable(shared, &claimed.job_type).await.map_err(|failure| Unprepared::Outcome(Outcome::NotAttempted(Box::new(failure))))?;
-    let plan = fetch_plan(shared, claimed, cancel).await?;
+    let plan = match fetch_plan(shared, claimed, cancel).await? {
+        Value::Null if !job_type.needs_plan() => Value::Object(serde_json::Map::new()),
+        plan => plan,
+    };
     let decoded = Plan::decode(job_type, &plan, Strictness::Polled).map_err(Failure::from)?;
     for secret in &decoded.secrets {
         log.add_secret(secrecy::ExposeSecret::expose_secret(secret));

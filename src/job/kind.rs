@@ -134,6 +134,12 @@ impl JobType {
         }
     }
 
+    /// Whether there is anything to say about a job beside its type; a control plane keeps no plan for those where there is not.
+    #[must_use]
+    pub const fn needs_plan(self) -> bool {
+        !matches!(self, Self::NoopBuild | Self::NoopSync | Self::Noop | Self::HealthCheck)
+    }
+
     /// How long one execution may take when neither job nor configuration says (the hosted control plane's limits).
     #[must_use]
     pub const fn default_timeout(self) -> Duration {

@@ -227,6 +227,15 @@ async fn plans_that_are_none_fail_with_every_field_named() {
 }
 
 #[tokio::test]
+async fn a_job_that_says_all_by_its_type_needs_no_plan() {
+    let scene = Scene::new(Scripted::default());
+    let job = scene.plane.offer("health-check");
+    scene.plane.plan(&job, Ok(serde_json::Value::Null));
+    scene.is_tidy(scene.until_reported(&[&job]).await);
+    assert_eq!(scene.plane.report(&job).outcome, ReceiptOutcome::Succeeded);
+}
+
+#[tokio::test]
 async fn a_plan_that_is_refused_fails_and_one_that_is_fenced_is_nobodys() {
     let scene = Scene::new(Scripted::default());
     let (refused, fenced, later) = (scene.plane.offer("noop"), scene.plane.offer("noop"), scene.plane.offer("noop"));
