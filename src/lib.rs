@@ -21,6 +21,7 @@ pub mod logs;
 pub mod oci;
 pub mod plan;
 pub mod process;
+pub mod provenance;
 pub mod retry;
 pub mod server;
 pub mod shutdown;

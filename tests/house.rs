@@ -13,6 +13,7 @@ const LAYERS: &[&[&str]] = &[
     &["source"],
     &["process"],
     &["workspace", "oci", "cluster"],
+    &["provenance"],
     &["executor"],
     &["agent"],
     &["server", "config"],
@@ -23,7 +24,7 @@ const LAYERS: &[&[&str]] = &[
 const ONLY: &[(&str, &[&str])] = &[
     ("source", &["job", "plan", "digest", "retry", "shutdown", "yaml", "logs"]),
     ("server", &["job", "plan", "digest", "retry", "shutdown", "yaml", "logs", "telemetry", "source"]),
-    ("executor", &["job", "plan", "digest", "retry", "shutdown", "yaml", "logs", "process", "workspace", "oci", "cluster"]),
+    ("executor", &["job", "plan", "digest", "retry", "shutdown", "yaml", "logs", "process", "workspace", "oci", "cluster", "provenance"]),
 ];
 
 /// Longest file there may be, and how long 95 in 100 and every second one may be.

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::Ledger;
 use crate::{
-    executor::{Context, Executor, Readiness, helm_chart_build::HelmChartBuild, noop::Noop, oci_sync::OciSync},
+    executor::{Context, Executor, Made, Readiness, Settings, helm_chart_build::HelmChartBuild, noop::Noop, oci_sync::OciSync},
     job::{Failure, FailureKind, JobType, Outputs, Phase},
     plan::Plan,
     shutdown::Cancel,
@@ -17,12 +17,20 @@ use crate::{
 /// Every executor of this build.
 #[derive(Debug, Default)]
 pub struct Executors {
+    /// What each is told by the configuration.
+    pub(super) settings: Settings,
     /// Stands in for `noop` in tests of the layers above.
     #[cfg(test)]
     pub(super) scripted: Option<crate::executor::scripted::Scripted>,
 }
 
 impl Executors {
+    /// Executors with these settings.
+    #[must_use]
+    pub fn new(settings: Settings) -> Self {
+        Self { settings, ..Self::default() }
+    }
+
     /// Drives the executor that `plan` asks for, cleanup included. `ledger` hears of its handle before anything is made, and of each phase.
     ///
     /// # Errors
@@ -39,11 +47,11 @@ impl Executors {
             }
             Plan::HelmChartBuild(plan) => drive(&HelmChartBuild, cx, plan, ledger, cleanup_deadline).await,
             Plan::OciSync(plan) => drive(&OciSync, cx, plan, ledger, cleanup_deadline).await,
-            Plan::DockerBuild(_)
-            | Plan::ContainerImageBuild(_)
-            | Plan::TerraformModuleBuild(_)
-            | Plan::KubernetesManifestBuild(_)
-            | Plan::KubernetesManifestDeploy(_)
+            Plan::DockerBuild(_) => Err(unsupported(plan.job_type())),
+            Plan::ContainerImageBuild(_) => Err(unsupported(plan.job_type())),
+            Plan::TerraformModuleBuild(_) => Err(unsupported(plan.job_type())),
+            Plan::KubernetesManifestBuild(_) => Err(unsupported(plan.job_type())),
+            Plan::KubernetesManifestDeploy(_)
             | Plan::ShipwrightBuild(_)
             | Plan::PipelineRun(_)
             | Plan::FlatpakBuild(_)
@@ -67,11 +75,11 @@ impl Executors {
             }
             JobType::HelmChartBuild => revisit(&HelmChartBuild, handle, cx, deadline).await,
             JobType::OciSync => revisit(&OciSync, handle, cx, deadline).await,
-            JobType::DockerBuild
-            | JobType::ContainerImageBuild
-            | JobType::TerraformModuleBuild
-            | JobType::KubernetesManifestBuild
-            | JobType::KubernetesManifestDeploy
+            JobType::DockerBuild => Err(unsupported(job_type)),
+            JobType::ContainerImageBuild => Err(unsupported(job_type)),
+            JobType::TerraformModuleBuild => Err(unsupported(job_type)),
+            JobType::KubernetesManifestBuild => Err(unsupported(job_type)),
+            JobType::KubernetesManifestDeploy
             | JobType::ShipwrightBuild
             | JobType::PipelineRun
             | JobType::FlatpakBuild
@@ -94,20 +102,22 @@ impl Executors {
             JobType::NoopBuild | JobType::NoopSync | JobType::Noop | JobType::HealthCheck => Noop { job_type }.probe().await,
             JobType::HelmChartBuild => HelmChartBuild.probe().await,
             JobType::OciSync => OciSync.probe().await,
-            JobType::DockerBuild
-            | JobType::ContainerImageBuild
-            | JobType::TerraformModuleBuild
-            | JobType::KubernetesManifestBuild
-            | JobType::KubernetesManifestDeploy
+            JobType::DockerBuild => missing(),
+            JobType::ContainerImageBuild => missing(),
+            JobType::TerraformModuleBuild => missing(),
+            JobType::KubernetesManifestBuild => missing(),
+            JobType::KubernetesManifestDeploy
             | JobType::ShipwrightBuild
             | JobType::PipelineRun
             | JobType::FlatpakBuild
-            | JobType::FlatpakUpload => {
-                let remedy = "use a build of build-runner that has it".to_owned();
-                Readiness::NotReady { reason: "not supported by this build".to_owned(), remedy }
-            }
+            | JobType::FlatpakUpload => missing(),
         }
     }
+}
+
+fn missing() -> Readiness {
+    let remedy = "use a build of build-runner that has it".to_owned();
+    Readiness::NotReady { reason: "not supported by this build".to_owned(), remedy }
 }
 
 fn unsupported(job_type: JobType) -> Failure {
@@ -135,15 +145,15 @@ pub(super) async fn drive<E: Executor>(
         ledger.phase(&cx.execution, Phase::Running).await;
         executor.execute(cx, plan, &handle, &mut work).await?;
         ledger.phase(&cx.execution, Phase::Collecting).await;
-        executor.collect(cx, plan, &handle, work).await
+        Ok(executor.collect(cx, plan, &handle, work).await?)
     };
-    let result = AssertUnwindSafe(work).catch_unwind().await.unwrap_or_else(|panic| Err(panicked(panic.as_ref())));
+    let result: Result<Made, Failure> = AssertUnwindSafe(work).catch_unwind().await.unwrap_or_else(|panic| Err(panicked(panic.as_ref())));
     let result = result.map_err(|failure| failure.at_step(cx.progress.current_step()));
     ledger.phase(&cx.execution, Phase::CleaningUp).await;
     if let Err(failure) = clean_up(executor, cx, &handle, cleanup_deadline).await {
         cx.log.warn(format_args!("cleanup: {}", failure.message));
     }
-    result
+    result.map(|made| made.outputs)
 }
 
 /// Cleans up with nothing but the handle.

@@ -38,7 +38,7 @@ fn supervisor(state: &std::path::Path, scripted: Scripted, disk: Minimum) -> Sup
         git: Arc::default(),
         disk,
     };
-    Supervisor::new(Executors { scripted: Some(scripted) }, Arc::new(client), options)
+    Supervisor::new(Executors { scripted: Some(scripted), ..Executors::default() }, Arc::new(client), options)
 }
 
 async fn supervise(supervisor: &Supervisor, job: &Job, cancel: &Cancel, sink: Box<dyn Sink>, ledger: &dyn Ledger) -> Receipt {

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::{Console, Exit, args::OutputFormat};
+use super::{Console, Exit, args::OutputFormat, supervisor};
 use crate::{
     agent::Executors,
     config::Config,
@@ -22,7 +22,7 @@ pub(super) async fn doctor(console: Console, config: &Config, format: OutputForm
     let state = state_dir(config);
     let usable = state.ready;
     let mut rows = vec![state];
-    for (job_type, readiness) in Executors::default().probe().await {
+    for (job_type, readiness) in Executors::new(supervisor::executor_settings(config)).probe().await {
         let name = job_type.to_string();
         rows.push(match readiness {
             Readiness::Ready(detail) => Row { name, ready: true, detail, remedy: String::new() },

@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, path::Path, sync::Arc};
 use crate::{
     agent::{Executors, Options, Supervisor},
     config::{Config, HostSettings},
+    executor,
     logs::LogPolicy,
     oci,
     workspace::{self, git},
@@ -42,7 +43,12 @@ pub(super) fn supervisor(config: &Config, environment: &BTreeMap<String, String>
         git: Arc::new(git_options(config)),
         disk: workspace::Minimum { bytes: config.min_free_disk, inodes: config.min_free_inodes },
     };
-    Ok(Supervisor::new(Executors::default(), Arc::new(client), options))
+    Ok(Supervisor::new(Executors::new(executor_settings(config)), Arc::new(client), options))
+}
+
+/// What executors are told by the configuration.
+pub(super) fn executor_settings(config: &Config) -> executor::Settings {
+    executor::Settings { state_dir: config.state_dir.clone() }
 }
 
 fn git_options(config: &Config) -> git::Options {

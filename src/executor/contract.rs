@@ -9,6 +9,7 @@ use crate::{
     job::{ExecutionId, Failure, JobId, Outputs},
     logs::{JobLog, Progress},
     oci,
+    provenance::Record,
     shutdown::Cancel,
     workspace::{Workspace, git},
 };
@@ -52,9 +53,30 @@ pub struct Context {
 }
 
 impl Context {
+    /// What calls to registries and layouts need.
+    #[must_use]
+    pub const fn oci_cx(&self) -> oci::Cx<'_> {
+        oci::Cx { cancel: &self.cancel, log: &self.log, progress: &self.progress }
+    }
+
     /// Enters the step of that name: shown to people, and named by a failure that happens in it.
     pub fn step(&self, name: &'static str) {
         self.progress.step(name);
+    }
+}
+
+/// What an execution made, and how.
+#[derive(Debug)]
+pub struct Made {
+    /// What is reported.
+    pub outputs: Outputs,
+    /// How it came to be, for the provenance of the artifacts; absent when there is nothing to vouch for.
+    pub record: Option<Record>,
+}
+
+impl From<Outputs> for Made {
+    fn from(outputs: Outputs) -> Self {
+        Self { outputs, record: None }
     }
 }
 
@@ -97,8 +119,8 @@ pub trait Executor: Send + Sync {
     /// Does the work, pushing included.
     async fn execute(&self, cx: &Context, plan: &Self::Plan, handle: &Self::Handle, work: &mut Self::Work) -> Result<(), Failure>;
 
-    /// Reads back what was really pushed.
-    async fn collect(&self, cx: &Context, plan: &Self::Plan, handle: &Self::Handle, work: Self::Work) -> Result<Outputs, Failure>;
+    /// Reads back what was really pushed. What the record says is signed and attached to the artifacts by the caller.
+    async fn collect(&self, cx: &Context, plan: &Self::Plan, handle: &Self::Handle, work: Self::Work) -> Result<Made, Failure>;
 
     /// Removes what `handle` names. Idempotent; runs under a cancel token and deadline of its own.
     async fn cleanup(&self, cx: &Context, handle: &Self::Handle) -> Result<(), Failure>;

@@ -6,5 +6,8 @@ pub mod noop;
 pub mod oci_sync;
 #[cfg(test)]
 pub(crate) mod scripted;
+mod settings;
+pub(crate) mod shared;
 
-pub use contract::{Context, Executor, Readiness};
+pub use contract::{Context, Executor, Made, Readiness};
+pub use settings::Settings;

@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::{Context, Executor, Readiness};
+use super::{Context, Executor, Made, Readiness};
 use crate::{
     digest::Digest,
     job::{ExecutionId, Failure, FailureKind, JobId, JobType, Outputs},
@@ -52,8 +52,8 @@ impl Executor for Noop {
         Ok(())
     }
 
-    async fn collect(&self, _cx: &Context, (): &(), _handle: &Nothing, work: Self::Work) -> Result<Outputs, Failure> {
-        Ok(Outputs { artifacts: Vec::new(), details: work })
+    async fn collect(&self, _cx: &Context, (): &(), _handle: &Nothing, work: Self::Work) -> Result<Made, Failure> {
+        Ok(Outputs { artifacts: Vec::new(), details: work }.into())
     }
 
     async fn cleanup(&self, _cx: &Context, _handle: &Nothing) -> Result<(), Failure> {

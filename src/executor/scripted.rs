@@ -10,7 +10,7 @@ use std::{
 
 use async_trait::async_trait;
 
-use super::{Context, Executor, Readiness};
+use super::{Context, Executor, Made, Readiness};
 use crate::{
     job::{ExecutionId, Failure, FailureKind, JobId, Outputs},
     logs::Stream,
@@ -99,8 +99,8 @@ impl Executor for Scripted {
         }
     }
 
-    async fn collect(&self, _cx: &Context, (): &(), _handle: &String, (): ()) -> Result<Outputs, Failure> {
-        Ok(Outputs::default().with("leak", self.secret.clone().into()))
+    async fn collect(&self, _cx: &Context, (): &(), _handle: &String, (): ()) -> Result<Made, Failure> {
+        Ok(Outputs::default().with("leak", self.secret.clone().into()).into())
     }
 
     async fn cleanup(&self, _cx: &Context, handle: &String) -> Result<(), Failure> {

@@ -69,7 +69,8 @@ impl Scene {
             git: Arc::default(),
             disk: self.disk,
         };
-        let supervisor = Supervisor::new(Executors { scripted: Some(self.scripted.clone()) }, Arc::new(client), options);
+        let supervisor =
+            Supervisor::new(Executors { scripted: Some(self.scripted.clone()), ..Executors::default() }, Arc::new(client), options);
         let agent = Agent::new(
             AgentOptions {
                 source: self.plane.clone() as Arc<dyn Source>,

@@ -7,38 +7,24 @@
 use std::{collections::BTreeMap, fmt::Write as _};
 
 use super::metadata::Metadata;
-
-const PREFIX: &str = "org.opencontainers.image.";
-
-/// Where a chart comes from, for its annotations.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Provenance {
-    /// Time of the commit; the epoch for anything else, so that the same input gives the same digest.
-    pub(crate) created: jiff::Timestamp,
-    /// The commit.
-    pub(crate) revision: Option<String>,
-    /// URL of the repository, without credentials; not for folders of this machine, whose names differ from machine to machine.
-    pub(crate) url: Option<String>,
-}
+use crate::executor::shared::{ANNOTATION, Stamp};
 
 /// Annotations of the manifest.
-pub(crate) fn annotations(metadata: &Metadata, provenance: &Provenance, labels: &BTreeMap<String, String>) -> BTreeMap<String, String> {
-    let mut all = BTreeMap::new();
+pub(crate) fn annotations(metadata: &Metadata, stamp: &Stamp, labels: &BTreeMap<String, String>) -> BTreeMap<String, String> {
+    let mut all = stamp.annotations();
     let mut add = |key: &str, value: &str| {
         if !value.trim().is_empty() {
-            all.insert(format!("{PREFIX}{key}"), value.to_owned());
+            all.insert(format!("{ANNOTATION}{key}"), value.to_owned());
         }
     };
     add("description", &metadata.description);
     add("url", &metadata.home);
-    add("created", &provenance.created.strftime("%Y-%m-%dT%H:%M:%SZ").to_string());
-    add("revision", provenance.revision.as_deref().unwrap_or_default());
-    add("source", metadata.sources.first().map(String::as_str).or(provenance.url.as_deref()).unwrap_or_default());
+    add("source", metadata.sources.first().map_or("", String::as_str));
     add("authors", &authors(metadata));
     all.extend(metadata.annotations.clone());
     all.extend(labels.iter().filter(|(key, _)| !key.is_empty()).map(|(key, value)| (key.clone(), value.clone())));
-    all.insert(format!("{PREFIX}title"), metadata.name.clone());
-    all.insert(format!("{PREFIX}version"), metadata.version.clone());
+    all.insert(format!("{ANNOTATION}title"), metadata.name.clone());
+    all.insert(format!("{ANNOTATION}version"), metadata.version.clone());
     all
 }
 
@@ -86,7 +72,7 @@ mod tests {
             .into(),
             ..Metadata::default()
         };
-        let provenance = Provenance { revision: Some("abc".into()), url: Some("https://git".into()), ..Provenance::default() };
+        let stamp = Stamp { revision: Some("abc".into()), url: Some("https://git".into()), ..Stamp::default() };
         let labels = [("l".to_owned(), "plan".to_owned())].into();
         let expected = [
             ("k", "chart"),
@@ -99,7 +85,7 @@ mod tests {
             ("org.opencontainers.image.title", "web"),
             ("org.opencontainers.image.version", "1.0.0+a"),
         ];
-        assert_eq!(annotations(&metadata, &provenance, &labels), expected.map(|(k, v)| (k.to_owned(), v.to_owned())).into());
+        assert_eq!(annotations(&metadata, &stamp, &labels), expected.map(|(k, v)| (k.to_owned(), v.to_owned())).into());
         assert_eq!(version_tag(&metadata), "1.0.0_a");
     }
 }

@@ -15,6 +15,7 @@ use serde::Serialize;
 use crate::{
     digest::Digest,
     job::{Failure, FailureKind},
+    provenance::Material,
     shutdown::Cancel,
 };
 
@@ -59,6 +60,14 @@ pub(crate) struct Resolved {
     pub(crate) digest: Option<Digest>,
     /// Whether the next build gets the same: a lock names the version, or the chart lies in the source.
     pub(crate) pinned: bool,
+}
+
+impl Resolved {
+    /// A downloaded dependency as something that went into the chart; what lies in the source is part of that.
+    pub(crate) fn material(&self) -> Option<Material> {
+        let uri = format!("{}/{}-{}", self.repository.trim_end_matches('/'), self.name, self.version);
+        Some(Material::content(uri, self.digest.as_ref()?, "dependency"))
+    }
 }
 
 /// Dependencies that cannot be met.
@@ -300,7 +309,7 @@ impl Vendor<'_> {
         load: impl FnOnce(&mut Budget, &mut Vec<String>) -> Result<Chart, DependencyError> + Send + 'static,
     ) -> Result<Chart, Failure> {
         let (mut budget, mut notes) = (std::mem::take(self.budget), std::mem::take(self.notes));
-        let work = super::blocking(move || {
+        let work = crate::executor::shared::blocking(move || {
             let result = load(&mut budget, &mut notes);
             (result, budget, notes)
         });

@@ -34,11 +34,4 @@ mod source;
 mod validate;
 mod version;
 
-use crate::job::{Failure, FailureKind};
-
 pub use run::{HelmChartBuild, Work};
-
-/// Runs work that computes or reads files where it does not hold up anybody else.
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Failure> {
-    tokio::task::spawn_blocking(work).await.map_err(|error| Failure::new(FailureKind::Internal, format!("a worker thread failed: {error}")))
-}

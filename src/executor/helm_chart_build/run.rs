@@ -6,21 +6,25 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use crate::{
-    executor::{Context, Executor, Readiness},
+    executor::{
+        Context, Executor, Made, Readiness,
+        shared::{self, Stamp, Target, blocking},
+    },
     job::{Artifact, ExecutionId, Failure, FailureKind, JobId, Outputs},
     oci::{
-        self, Descriptor, Location, media_type,
+        self, Descriptor, Repository, media_type,
         pack::{self, Meta, PackError},
     },
     plan::{Build, HelmBuildPlan},
+    provenance::{Material, Record},
 };
 
 use super::{
-    artifact, blocking,
+    artifact,
     chart::Chart,
     dependencies::{Resolved, Vendor},
     metadata::Metadata,
-    repository::Repositories,
+    repository::{self, Repositories},
     source::{self, Loaded, Source},
 };
 
@@ -35,6 +39,7 @@ pub struct Handle {}
 /// What one execution carries from step to step.
 #[derive(Debug)]
 pub struct Work {
+    target: Target,
     source: Source,
     built: Option<Built>,
 }
@@ -63,9 +68,8 @@ impl Executor for HelmChartBuild {
 
     async fn prepare(&self, cx: &Context, plan: &Self::Plan, _handle: &Handle) -> Result<Work, Failure> {
         cx.progress.step("checkout");
-        // A plan that cannot be pushed is not worth a checkout.
-        destination(cx, plan)?;
-        Ok(Work { source: source::fetch(cx, plan).await?, built: None })
+        let target = Target::open(cx, plan)?;
+        Ok(Work { target, source: source::fetch(cx, plan).await?, built: None })
     }
 
     async fn execute(&self, cx: &Context, plan: &Self::Plan, _handle: &Handle, work: &mut Work) -> Result<(), Failure> {
@@ -95,7 +99,7 @@ impl Executor for HelmChartBuild {
         let layer = match archive {
             // What was published is passed on byte for byte, so the layer has the digest that its repository promises.
             Some(published) => oci::Blob::new(media_type::HELM_CHART, published),
-            None => package(cx, chart, work.source.provenance.created).await?,
+            None => package(cx, chart, &work.source.stamp).await?,
         };
 
         cx.progress.step("push");
@@ -103,18 +107,17 @@ impl Executor for HelmChartBuild {
             artifact_type: None,
             config: oci::Blob::new(media_type::HELM_CONFIG, Bytes::from(metadata.config_json())),
             layers: vec![layer],
-            annotations: artifact::annotations(&metadata, &work.source.provenance, &plan.plan.labels),
+            annotations: artifact::annotations(&metadata, &work.source.stamp, &plan.plan.labels),
             subject: None,
         };
-        let (location, tag) = destination(cx, plan)?;
-        let tag = tag.unwrap_or_else(|| artifact::version_tag(&metadata));
-        let repository = cx.oci.open(&location)?;
-        let artifact = oci::push(oci_cx(cx), &repository, &tag, package).await?;
+        let target = &work.target;
+        let tag = target.tag.clone().unwrap_or_else(|| artifact::version_tag(&metadata));
+        let artifact = oci::push(cx.oci_cx(), &target.repository, &tag, package).await?;
         work.built = Some(Built { artifact, metadata, dependencies });
         Ok(())
     }
 
-    async fn collect(&self, cx: &Context, _plan: &Self::Plan, _handle: &Handle, work: Work) -> Result<Outputs, Failure> {
+    async fn collect(&self, cx: &Context, plan: &Self::Plan, _handle: &Handle, work: Work) -> Result<Made, Failure> {
         cx.progress.step("collect");
         // The artifact is what the registry says it has.
         let Some(Built { artifact, metadata, dependencies }) = work.built else {
@@ -124,7 +127,9 @@ impl Executor for HelmChartBuild {
         if !metadata.app_version.is_empty() {
             chart["app_version"] = json!(metadata.app_version);
         }
-        Ok(Outputs::of(artifact).with("chart", chart).with("dependencies", json!(dependencies)).with("source", work.source.info))
+        let record = record(work.target.repository, plan, work.source.material, &dependencies);
+        let outputs = Outputs::of(artifact).with("chart", chart).with("dependencies", json!(dependencies)).with("source", work.source.info);
+        Ok(Made { outputs, record: Some(record) })
     }
 
     async fn cleanup(&self, _cx: &Context, _handle: &Handle) -> Result<(), Failure> {
@@ -132,25 +137,26 @@ impl Executor for HelmChartBuild {
     }
 }
 
-const fn oci_cx(cx: &Context) -> oci::Cx<'_> {
-    oci::Cx { cancel: &cx.cancel, log: &cx.log, progress: &cx.progress }
-}
-
-/// Where the artifact goes, and under which tag if the plan says so.
-fn destination(cx: &Context, plan: &Build<HelmBuildPlan>) -> Result<(Location, Option<String>), Failure> {
-    let Some(registry) = &plan.dst_registry else {
-        return Err(Failure::new(FailureKind::InvalidPlan, "dst_registry is missing; say where the chart is to be pushed"));
-    };
-    let location = Location::from_plan(registry, cx.local_base.as_deref()).map_err(oci::Error::from)?;
-    Ok((location, plan.dst_tag.clone().filter(|tag| !tag.is_empty())))
+/// What the chart was made of.
+fn record(repository: Repository, plan: &Build<HelmBuildPlan>, source: Option<Material>, dependencies: &[Resolved]) -> Record {
+    let chart = plan.plan.helm_repo_config.as_ref();
+    let pinned = dependencies.iter().filter_map(Resolved::material);
+    Record::new(repository)
+        .parameter("git_source", plan.git_source.as_ref().filter(|_| chart.is_none()).map_or_else(Default::default, shared::parameters))
+        .parameter(
+            "chart",
+            chart.map(|chart| json!({"repository": repository::shown(&chart.repo_url), "chart": chart.chart, "version": chart.version})),
+        )
+        .parameter("labels", json!(plan.plan.labels))
+        .material(source)
+        .material(pinned)
 }
 
 /// Writes the package into the workspace.
-async fn package(cx: &Context, chart: Chart, created: jiff::Timestamp) -> Result<oci::Blob, Failure> {
+async fn package(cx: &Context, chart: Chart, stamp: &Stamp) -> Result<oci::Blob, Failure> {
     let path = cx.workspace.root().join("chart.tgz");
     let (file, cancel) = (path.clone(), cx.cancel.clone());
-    // Tar knows no time before 1970.
-    let meta = Meta { mtime: u64::try_from(created.as_second()).unwrap_or(0), ..Meta::FILE };
+    let meta = Meta { mtime: stamp.epoch(), ..Meta::FILE };
     let work = move || {
         pack::to_file(&file, &cancel, |packer| chart.package().into_iter().try_for_each(|(name, data)| packer.bytes(&name, meta, &data)))
     };

@@ -4,18 +4,17 @@ use bytes::Bytes;
 use serde_json::{Value, json};
 
 use crate::{
-    executor::Context,
+    digest::Digest,
+    executor::{
+        Context,
+        shared::{self, Stamp, blocking},
+    },
     job::{Failure, FailureKind},
     plan::{Build, GitSource, HelmBuildPlan, HelmRepoConfig},
-    workspace::{
-        self,
-        git::{self, SourceKind},
-    },
+    provenance::Material,
 };
 
 use super::{
-    artifact::Provenance,
-    blocking,
     budget::Budget,
     chart::{Chart, ChartError, Loader},
     dependencies::Source as _,
@@ -37,7 +36,9 @@ enum Content {
 pub(crate) struct Source {
     content: Content,
     /// For the artifact's annotations.
-    pub(crate) provenance: Provenance,
+    pub(crate) stamp: Stamp,
+    /// For its provenance.
+    pub(crate) material: Option<Material>,
     /// For the receipt.
     pub(crate) info: Value,
 }
@@ -68,22 +69,10 @@ pub(crate) async fn fetch(cx: &Context, plan: &Build<HelmBuildPlan>) -> Result<S
 }
 
 async fn from_git(cx: &Context, source: &GitSource) -> Result<Source, Failure> {
-    // The hosted control plane joins a leading slash away.
-    let path = source.path.as_deref().unwrap_or_default().trim_start_matches('/').to_owned();
-    let wanted = git::Source { path, ..git::Source::from(source) };
-    let options = git::Options { local_base: cx.local_base.clone(), ..cx.git.as_ref().clone() };
-    let inner = workspace::Cx { cancel: &cx.cancel, log: &cx.log, progress: &cx.progress, workspace: &cx.workspace };
-    let checkout = git::checkout(&inner, &wanted, &options, &cx.workspace.root().join("source")).await?;
-    let info = serde_json::to_value(&checkout.source).map_err(|error| Failure::new(FailureKind::Internal, error.to_string()))?;
-    let is_commit = checkout.source.kind == SourceKind::Commit;
-    let remote = checkout.source.url.contains("://") && !checkout.source.url.starts_with("file:");
-    let provenance = Provenance {
-        created: checkout.source.commit_time.filter(|_| is_commit).unwrap_or_default(),
-        revision: checkout.source.commit.filter(|_| is_commit),
-        url: Some(checkout.source.url).filter(|_| is_commit && remote),
-    };
-    let folder = ChartFolder::open(&checkout.root, &checkout.path).map_err(|error| failure(&error))?;
-    Ok(Source { content: Content::Folder(folder), provenance, info })
+    let fetched = shared::fetch(cx, source).await?;
+    let folder = ChartFolder::open(&fetched.root, &fetched.path).map_err(|error| failure(&error))?;
+    let material = fetched.material();
+    Ok(Source { content: Content::Folder(folder), stamp: fetched.stamp, material, info: fetched.info })
 }
 
 async fn from_repository(cx: &Context, wanted: &HelmRepoConfig) -> Result<Source, Failure> {
@@ -91,7 +80,8 @@ async fn from_repository(cx: &Context, wanted: &HelmRepoConfig) -> Result<Source
     let fetched = Repositories::new(cx).fetch(&wanted.repo_url, &wanted.chart, version).await?;
     let url = repository::shown(&wanted.repo_url);
     let info = json!({"kind": "repository", "url": url, "chart": wanted.chart, "archive": fetched.from, "digest": fetched.digest});
-    Ok(Source { content: Content::Archive { data: fetched.archive, from: fetched.from }, provenance: Provenance::default(), info })
+    let material = Some(Material::content(&fetched.from, &Digest::of(&fetched.archive), "source"));
+    Ok(Source { content: Content::Archive { data: fetched.archive, from: fetched.from }, stamp: Stamp::default(), material, info })
 }
 
 fn failure(error: &FolderError) -> Failure {

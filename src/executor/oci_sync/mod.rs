@@ -13,8 +13,8 @@ use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    executor::{Context, Executor, Readiness},
-    job::{ExecutionId, Failure, FailureKind, JobId, Outputs, Platform},
+    executor::{Context, Executor, Made, Readiness},
+    job::{ExecutionId, Failure, FailureKind, JobId, Platform},
     oci::{
         self, Location, Repository,
         transfer::{CopyOptions, CopyReport, Verify},
@@ -72,26 +72,23 @@ impl Executor for OciSync {
         let (source, destination) = (&work.source, &work.destination);
         cx.log.info(format_args!("{} {} → {} {}", source.display(), plan.src_tag, destination.display(), work.tag));
         let options = options(plan)?;
-        let report = oci::copy(oci_cx(cx), source, &plan.src_tag, destination, &work.tag, &options).await?;
+        let report = oci::copy(cx.oci_cx(), source, &plan.src_tag, destination, &work.tag, &options).await?;
         cx.log.info(outputs::summary(&report));
         work.report = Some(report);
         Ok(())
     }
 
-    async fn collect(&self, cx: &Context, plan: &SyncPlan, _handle: &Handle, work: Work) -> Result<Outputs, Failure> {
+    async fn collect(&self, cx: &Context, plan: &SyncPlan, _handle: &Handle, work: Work) -> Result<Made, Failure> {
         cx.progress.step("collect");
         // The destination has said what it stored; asking once more would only be a race with the next job.
         let report = work.report.ok_or_else(|| Failure::new(FailureKind::Internal, "nothing was copied"))?;
-        Ok(outputs::outputs(report, &work.source, &plan.src_tag))
+        // A copy has the provenance that its source has; referrers travel with it.
+        Ok(outputs::outputs(report, &work.source, &plan.src_tag).into())
     }
 
     async fn cleanup(&self, _cx: &Context, _handle: &Handle) -> Result<(), Failure> {
         Ok(())
     }
-}
-
-const fn oci_cx(cx: &Context) -> oci::Cx<'_> {
-    oci::Cx { cancel: &cx.cancel, log: &cx.log, progress: &cx.progress }
 }
 
 fn open(cx: &Context, registry: &Registry) -> Result<Repository, Failure> {

@@ -51,7 +51,7 @@ impl<'a> Repositories<'a> {
             let url = http.resolve("index.yaml")?;
             let body = http.get(&url, MAX_INDEX, self.cx).await?;
             let shown = http::shown(&url);
-            let index = cancel.run(super::blocking(move || Index::parse(&shown, &body))).await???;
+            let index = cancel.run(crate::executor::shared::blocking(move || Index::parse(&shown, &body))).await???;
             self.indexes.insert(repository.to_owned(), (http, index));
         }
         let Some((http, index)) = self.indexes.get(repository) else {

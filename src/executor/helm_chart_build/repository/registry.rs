@@ -52,7 +52,7 @@ pub(super) async fn by_version(cx: &Context, place: &str, chart: &str, wanted: &
     let repository = open(cx, &format!("{}/{chart}", place.trim_end_matches('/')))?;
     let tag = match wanted.parse::<Version>() {
         Ok(exact) => exact.as_str().to_owned(),
-        Err(_) => newest(&repository.tags(oci_cx(cx)).await?, &repository.display(), wanted)?,
+        Err(_) => newest(&repository.tags(cx.oci_cx()).await?, &repository.display(), wanted)?,
     };
     pull(cx, &repository, &tag.replace('+', "_")).await
 }
@@ -64,10 +64,6 @@ pub(super) async fn by_reference(cx: &Context, reference: &str) -> Result<Fetche
     let (repository, tag) = place.rsplit_once(':').filter(|(_, tag)| !tag.contains('/')).ok_or_else(wrong)?;
     let repository = open(cx, repository)?;
     pull(cx, &repository, &tag.replace('+', "_")).await
-}
-
-const fn oci_cx(cx: &Context) -> oci::Cx<'_> {
-    oci::Cx { cancel: &cx.cancel, log: &cx.log, progress: &cx.progress }
 }
 
 /// Opens `[USER:PASSWORD@]HOST/PATH`.
@@ -101,7 +97,7 @@ fn newest(tags: &[String], repository: &str, wanted: &str) -> Result<String, Reg
 
 async fn pull(cx: &Context, repository: &oci::Repository, tag: &str) -> Result<Fetched, Failure> {
     let reference = format!("{OCI}{}:{tag}", repository.display());
-    let (descriptor, bytes) = repository.manifest(oci_cx(cx), tag).await?;
+    let (descriptor, bytes) = repository.manifest(cx.oci_cx(), tag).await?;
     let not_a_chart = |why: String| RegistryError::NotAChart { reference: reference.clone(), why };
     let manifest = match Manifest::parse(&descriptor.media_type, &bytes).map_err(oci::Error::from)? {
         Manifest::Image(manifest) => manifest,
@@ -116,7 +112,7 @@ async fn pull(cx: &Context, repository: &oci::Repository, tag: &str) -> Result<F
     let layer = layer.or_else(|| manifest.layers.iter().find(|layer| layer.media_type == LEGACY_CHART));
     let layer = layer.ok_or_else(|| not_a_chart(format!("it has no layer of type {}", media_type::HELM_CHART)))?;
     cx.log.info(format_args!("downloading {reference} ({})", descriptor.digest));
-    let archive = repository.blob(oci_cx(cx), layer, MAX_ARCHIVE).await?;
+    let archive = repository.blob(cx.oci_cx(), layer, MAX_ARCHIVE).await?;
     Ok(Fetched { archive, from: reference.clone(), digest: layer.digest.clone() })
 }
 

@@ -1,0 +1,14 @@
+//! What several executors do the same way: fetch the source, find the destination.
+
+mod source;
+mod target;
+
+pub(crate) use source::{ANNOTATION, Stamp, fetch, parameters};
+pub(crate) use target::Target;
+
+use crate::job::{Failure, FailureKind};
+
+/// Runs work that computes or reads files where it does not hold up anybody else.
+pub(crate) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Failure> {
+    tokio::task::spawn_blocking(work).await.map_err(|error| Failure::new(FailureKind::Internal, format!("a worker thread failed: {error}")))
+}
