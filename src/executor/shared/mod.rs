@@ -1,5 +1,6 @@
-//! What several executors do the same way: fetch the source, find the destination.
+//! What several executors do the same way: fetch the source, find the destination, report copies.
 
+pub(crate) mod copied;
 mod source;
 mod target;
 
