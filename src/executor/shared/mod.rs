@@ -1,8 +1,9 @@
-//! What several executors do the same way: fetch the source, find the destination, report copies.
+//! What several executors do the same way: fetch the source, find the destination, look for tools, report copies.
 
 pub(crate) mod copied;
 mod source;
 mod target;
+pub(crate) mod tool;
 
 pub(crate) use source::{ANNOTATION, Stamp, fetch, parameters};
 pub(crate) use target::Target;
