@@ -12,3 +12,4 @@ pub(crate) mod shared;
 
 pub use contract::{Context, Executor, Made, Readiness};
 pub use settings::{DockerBackend, DockerSettings, Settings};
+pub use shared::tool::{Tool, Unusable};
