@@ -2,6 +2,7 @@
 
 pub mod container_image_build;
 mod contract;
+pub mod docker_build;
 pub mod helm_chart_build;
 pub mod noop;
 pub mod oci_sync;
@@ -11,5 +12,5 @@ mod settings;
 pub(crate) mod shared;
 
 pub use contract::{Context, Executor, Made, Readiness};
-pub use settings::Settings;
+pub use settings::{DockerBackend, DockerSettings, Settings};
 pub use shared::tool::{Tool, Unusable};
