@@ -4,7 +4,7 @@ mod source;
 mod target;
 pub(crate) mod tool;
 
-pub(crate) use source::{ANNOTATION, Stamp, fetch, parameters};
+pub(crate) use source::{ANNOTATION, Source, Stamp, fetch, parameters};
 pub(crate) use target::Target;
 
 use crate::job::{Failure, FailureKind};
