@@ -101,7 +101,7 @@ impl Tool {
     /// [`Unusable`]; [`Self::install`] is the remedy.
     pub async fn look(&self) -> Result<Found, Unusable> {
         let nowhere = Path::new("/nonexistent");
-        let environment = Environment::new("tools", nowhere, nowhere);
+        let environment = Environment::of_runner(nowhere, nowhere);
         let Some(file) = environment.find(self.name) else { return Err(Unusable::Missing(self.name)) };
         let broken = |why: String| Unusable::Broken { name: self.name, flag: self.version[0], why };
         let capture = Output::Capture { limit: ANSWER };
