@@ -9,8 +9,8 @@ use serde_json::Value;
 use super::Ledger;
 use crate::{
     executor::{
-        Context, Executor, Made, Readiness, Settings, docker_build::DockerBuild, helm_chart_build::HelmChartBuild, noop::Noop,
-        oci_sync::OciSync,
+        Context, Executor, Made, Readiness, Settings, container_image_build::ContainerImageBuild, docker_build::DockerBuild,
+        helm_chart_build::HelmChartBuild, noop::Noop, oci_sync::OciSync,
     },
     job::{Failure, FailureKind, JobType, Outputs, Phase},
     plan::Plan,
@@ -51,7 +51,7 @@ impl Executors {
             Plan::HelmChartBuild(plan) => drive(&HelmChartBuild, cx, plan, ledger, cleanup_deadline).await,
             Plan::OciSync(plan) => drive(&OciSync, cx, plan, ledger, cleanup_deadline).await,
             Plan::DockerBuild(plan) => drive(&DockerBuild::new(&self.settings), cx, plan, ledger, cleanup_deadline).await,
-            Plan::ContainerImageBuild(_) => Err(unsupported(plan.job_type())),
+            Plan::ContainerImageBuild(plan) => drive(&ContainerImageBuild, cx, plan, ledger, cleanup_deadline).await,
             Plan::TerraformModuleBuild(_) => Err(unsupported(plan.job_type())),
             Plan::KubernetesManifestBuild(_) => Err(unsupported(plan.job_type())),
             Plan::KubernetesManifestDeploy(_)
@@ -79,7 +79,7 @@ impl Executors {
             JobType::HelmChartBuild => revisit(&HelmChartBuild, handle, cx, deadline).await,
             JobType::OciSync => revisit(&OciSync, handle, cx, deadline).await,
             JobType::DockerBuild => revisit(&DockerBuild::new(&self.settings), handle, cx, deadline).await,
-            JobType::ContainerImageBuild => Err(unsupported(job_type)),
+            JobType::ContainerImageBuild => revisit(&ContainerImageBuild, handle, cx, deadline).await,
             JobType::TerraformModuleBuild => Err(unsupported(job_type)),
             JobType::KubernetesManifestBuild => Err(unsupported(job_type)),
             JobType::KubernetesManifestDeploy
@@ -106,7 +106,7 @@ impl Executors {
             JobType::HelmChartBuild => HelmChartBuild.probe().await,
             JobType::OciSync => OciSync.probe().await,
             JobType::DockerBuild => DockerBuild::new(&self.settings).probe().await,
-            JobType::ContainerImageBuild => missing(),
+            JobType::ContainerImageBuild => ContainerImageBuild.probe().await,
             JobType::TerraformModuleBuild => missing(),
             JobType::KubernetesManifestBuild => missing(),
             JobType::KubernetesManifestDeploy

@@ -1,5 +1,6 @@
 //! Executors: one folder per job type, none of which imports another.
 
+pub mod container_image_build;
 mod contract;
 pub mod docker_build;
 pub mod helm_chart_build;

@@ -21,6 +21,7 @@ mod git_remote;
 mod harness;
 mod helm;
 mod image;
+mod image_build;
 mod journal;
 mod journeys;
 mod oci_copy;
