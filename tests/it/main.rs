@@ -41,3 +41,4 @@ mod process;
 mod redaction;
 mod secrets;
 mod signals;
+mod terraform;
