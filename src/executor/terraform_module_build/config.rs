@@ -113,13 +113,13 @@ fn native(text: &str) -> Result<Config, ConfigError> {
     let mut config = Config::default();
     for block in &file.body.blocks {
         config.about.block(block);
-        if let ("module", [name]) = (block.kind.as_str(), block.labels.as_slice()) {
+        if let ("module", [name]) = (block.kind, block.labels.as_slice()) {
             let source = match block.body.get("source") {
-                Some(hcl::Value::Text { text, inside }) => Source::Address { text: text.clone(), inside: inside.clone() },
+                Some(hcl::Value::Text { text, inside }) => Source::Address { text: text.clone().into_owned(), inside: inside.clone() },
                 Some(_) => Source::Computed,
                 None => Source::Missing,
             };
-            config.calls.push(Call { name: name.clone(), line: place(text, block.at).0, source });
+            config.calls.push(Call { name: name.clone().into_owned(), line: place(text, block.at).0, source });
         }
     }
     let upward = |found: hcl::Upward| Upward { line: place(text, found.at).0, rest: found.rest, whole: found.whole };
