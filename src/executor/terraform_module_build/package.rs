@@ -36,7 +36,7 @@ pub(crate) enum PackageError {
     #[error("'{folder}' has no .tf or .tf.json file that is packed; set git_source.path to the folder of the module{hint}")]
     NoModule { folder: String, hint: String },
     #[error("these files would be published and carry secrets: {}; remove them from the repository, or list them in .terraformignore", list(.0))]
-    Refused(Vec<(String, Secret)>),
+    Refused(BTreeMap<String, Secret>),
     #[error("{file}:{source}; `tofu fmt` shows the place as well")]
     Syntax { file: String, source: ConfigError },
     #[error("{0}")]
@@ -72,7 +72,7 @@ pub(crate) enum Why {
     Empty(String),
 }
 
-fn list(refused: &[(String, Secret)]) -> String {
+fn list(refused: &BTreeMap<String, Secret>) -> String {
     let mut text: Vec<_> = refused.iter().take(MAX_NAMED).map(|(file, secret)| format!("'{file}' ({secret})")).collect();
     if refused.len() > MAX_NAMED {
         text.push(format!("and {} more", refused.len() - MAX_NAMED));
@@ -173,7 +173,7 @@ pub(crate) struct Stock {
     inspector: Inspector,
     pub(crate) own: Shelf,
     pub(crate) mirror: Shelf,
-    refused: Vec<(String, Secret)>,
+    refused: BTreeMap<String, Secret>,
     left_out: Vec<String>,
 }
 
@@ -182,14 +182,14 @@ pub(crate) fn assemble(root: &std::path::Path, folder: &std::path::Path, values:
     let tree = Tree::open(root, cancel)?;
     let module = tree.locate(folder)?;
     let inspector = Inspector::new(values);
-    let mut stock = Stock { tree, inspector, own: Shelf::default(), mirror: Shelf::default(), refused: Vec::new(), left_out: Vec::new() };
+    let mut stock =
+        Stock { tree, inspector, own: Shelf::default(), mirror: Shelf::default(), refused: BTreeMap::new(), left_out: Vec::new() };
     stock.take(Place::Own, &module)?;
     if stock.own.folders.get(&module).is_none_or(Vec::is_empty) && stock.refused.is_empty() {
         return Err(PackageError::NoModule { folder: path::shown(&module).to_owned(), hint: hint(&stock.own) });
     }
     let calls = Calls::follow(&mut stock, &module);
     if !stock.refused.is_empty() {
-        stock.refused.sort_by(|a, b| a.0.cmp(&b.0));
         return Err(PackageError::Refused(stock.refused));
     }
     stock.into_package(&module, calls?)
@@ -218,7 +218,7 @@ impl Stock {
         let mut found = self.tree.walk(folder, &rules, &base)?;
         found.retain(|file| !self.shelf(place).files.contains_key(&file.path));
         let seen = self.inspector.all(&self.tree, &found)?;
-        let shelf = match place {
+        let target = match place {
             Place::Own => &mut self.own,
             Place::Mirror => &mut self.mirror,
         };
@@ -226,14 +226,13 @@ impl Stock {
             match seen {
                 Seen::Values => self.left_out.push(found.path),
                 // Once, although a file may be in the module and in the mirror.
-                Seen::Refused(_) if self.refused.iter().any(|refused| refused.0 == found.path) => {}
-                Seen::Refused(secret) => self.refused.push((found.path, secret)),
+                Seen::Refused(secret) => drop(self.refused.insert(found.path, secret)),
                 Seen::Fit { content, parsed } => {
                     if let Some(parsed) = parsed {
                         let folder = path::parent(&found.path).to_owned();
-                        shelf.folders.entry(folder).or_default().push((found.path.clone(), parsed));
+                        target.folders.entry(folder).or_default().push((found.path.clone(), parsed));
                     }
-                    shelf.files.insert(found.path.clone(), (found, content));
+                    target.files.insert(found.path.clone(), (found, content));
                 }
             }
         }
@@ -267,7 +266,7 @@ impl Stock {
                 let (size, content) = match (edited, kept) {
                     (Some(edits), kept) => {
                         let original = kept.map_or_else(|| inspect::read(&found, MAX_CONFIG), |kept| Ok(kept.to_vec()))?;
-                        let content = edits.apply(original);
+                        let content = edits.apply(&original);
                         (content.len() as u64, Content::Kept(content.into()))
                     }
                     (None, Some(kept)) => (found.size, Content::Kept(kept)),

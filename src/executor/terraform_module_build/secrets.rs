@@ -75,7 +75,7 @@ pub(crate) fn by_name(file: &str) -> Option<Secret> {
     if name == "tfplan" || name.ends_with(".tfplan") {
         return Some(Secret::Plan);
     }
-    if name == "crash.log" || (name.starts_with("crash.") && name.ends_with(".log")) {
+    if name.strip_prefix("crash.").is_some_and(|rest| rest == "log" || rest.strip_suffix(".log").is_some()) {
         return Some(Secret::CrashLog);
     }
     let in_folder = |known: &&str| file == *known || file.ends_with(&format!("/{known}"));
@@ -97,7 +97,7 @@ pub(crate) fn by_content(file: &str, content: &[u8]) -> Option<Secret> {
         return None;
     }
     let found = ACCESS_KEY.as_ref()?.find_iter(content).find(|found| !found.as_bytes().ends_with(b"EXAMPLE"))?;
-    Some(Secret::AccessKey(content[..found.start()].iter().filter(|byte| **byte == b'\n').count() + 1))
+    Some(Secret::AccessKey(content[..found.start()].split(|byte| *byte == b'\n').count()))
 }
 
 /// Keys of AWS, GitHub, GitLab, Google and HCP Terraform as they are written, and AWS' secret keys by the name they have. AWS' own examples end with

@@ -1,5 +1,7 @@
 //! Bodies: arguments and blocks.
 
+use std::collections::BTreeSet;
+
 use super::{Argument, Block, Body, File, Problem, SyntaxError, Value, cursor::Cursor};
 
 /// Parses a whole file.
@@ -15,6 +17,7 @@ pub(crate) fn parse(text: &str) -> Result<File<'_>, SyntaxError> {
 /// Everything up to a closing brace or the end of the file, which stays.
 fn body<'a>(c: &mut Cursor<'a>) -> Result<Body<'a>, SyntaxError> {
     let mut body = Body::default();
+    let mut names = BTreeSet::new();
     loop {
         c.skip_lines()?;
         if c.is_done() || c.starts_with("}") {
@@ -24,7 +27,7 @@ fn body<'a>(c: &mut Cursor<'a>) -> Result<Body<'a>, SyntaxError> {
         let Some(name) = c.name() else { return Err(c.expected("an argument or a block")) };
         c.skip()?;
         if c.starts_with("=") && !c.starts_with("==") {
-            if body.get(name).is_some() {
+            if !names.insert(name) {
                 return Err(SyntaxError { at, problem: Problem::Twice(name.to_owned()) });
             }
             body.arguments.push(argument(c, name)?);
