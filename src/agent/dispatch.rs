@@ -10,7 +10,7 @@ use super::Ledger;
 use crate::{
     executor::{
         Context, Executor, Made, Readiness, Settings, container_image_build::ContainerImageBuild, docker_build::DockerBuild,
-        helm_chart_build::HelmChartBuild, noop::Noop, oci_sync::OciSync,
+        helm_chart_build::HelmChartBuild, noop::Noop, oci_sync::OciSync, terraform_module_build::TerraformModuleBuild,
     },
     job::{Failure, FailureKind, JobType, Outputs, Phase},
     plan::Plan,
@@ -52,7 +52,7 @@ impl Executors {
             Plan::OciSync(plan) => drive(&OciSync, cx, plan, ledger, cleanup_deadline).await,
             Plan::DockerBuild(plan) => drive(&DockerBuild::new(&self.settings), cx, plan, ledger, cleanup_deadline).await,
             Plan::ContainerImageBuild(plan) => drive(&ContainerImageBuild, cx, plan, ledger, cleanup_deadline).await,
-            Plan::TerraformModuleBuild(_) => Err(unsupported(plan.job_type())),
+            Plan::TerraformModuleBuild(plan) => drive(&TerraformModuleBuild, cx, plan, ledger, cleanup_deadline).await,
             Plan::KubernetesManifestBuild(_) => Err(unsupported(plan.job_type())),
             Plan::KubernetesManifestDeploy(_)
             | Plan::ShipwrightBuild(_)
@@ -80,7 +80,7 @@ impl Executors {
             JobType::OciSync => revisit(&OciSync, handle, cx, deadline).await,
             JobType::DockerBuild => revisit(&DockerBuild::new(&self.settings), handle, cx, deadline).await,
             JobType::ContainerImageBuild => revisit(&ContainerImageBuild, handle, cx, deadline).await,
-            JobType::TerraformModuleBuild => Err(unsupported(job_type)),
+            JobType::TerraformModuleBuild => revisit(&TerraformModuleBuild, handle, cx, deadline).await,
             JobType::KubernetesManifestBuild => Err(unsupported(job_type)),
             JobType::KubernetesManifestDeploy
             | JobType::ShipwrightBuild
@@ -107,7 +107,7 @@ impl Executors {
             JobType::OciSync => OciSync.probe().await,
             JobType::DockerBuild => DockerBuild::new(&self.settings).probe().await,
             JobType::ContainerImageBuild => ContainerImageBuild.probe().await,
-            JobType::TerraformModuleBuild => missing(),
+            JobType::TerraformModuleBuild => TerraformModuleBuild.probe().await,
             JobType::KubernetesManifestBuild => missing(),
             JobType::KubernetesManifestDeploy
             | JobType::ShipwrightBuild

@@ -10,6 +10,7 @@ pub mod oci_sync;
 pub(crate) mod scripted;
 mod settings;
 pub(crate) mod shared;
+pub mod terraform_module_build;
 
 pub use contract::{Context, Executor, Made, Readiness};
 pub use settings::{DockerBackend, DockerSettings, Settings};

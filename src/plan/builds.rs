@@ -181,12 +181,24 @@ impl BuildPlan for HelmBuildPlan {
     }
 }
 
+choice! {
+    /// Whether files with values for variables (`*.tfvars`, `*.tfvars.json`) are packed.
+    TerraformValues is "a tfvars policy" {
+        /// They stay out: they are the values of one installation, and may be secret.
+        Exclude = "exclude",
+        /// They are packed.
+        Include = "include",
+    }
+}
+
 object! {
     /// A Terraform module.
     #[derive(Debug)]
     pub struct TerraformBuildPlan {
         /// Labels of the artifact.
         labels: BTreeMap<String, String> = ["Labels", "labels"],
+        /// Whether files with values for variables are packed; they are not when absent.
+        tfvars: TerraformValues = ["tfvars", "Tfvars"] or TerraformValues::Exclude,
     }
 }
 

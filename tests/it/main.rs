@@ -40,3 +40,4 @@ mod process;
 mod redaction;
 mod secrets;
 mod signals;
+mod terraform;
