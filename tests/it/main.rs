@@ -15,6 +15,9 @@
 mod support;
 
 mod cli;
+mod docker_build_faults;
+mod docker_buildah;
+mod docker_engine;
 mod doctor;
 mod git_local;
 mod git_remote;

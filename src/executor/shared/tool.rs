@@ -92,8 +92,13 @@ impl Tool {
     pub const BUILDAH: Self =
         Self { name: "buildah", purpose: "docker-build by buildah", install: "apt-get install buildah", version: &["--version"] };
 
+    /// The client of the Docker engine.
+    pub const DOCKER: Self =
+        Self { name: "docker", purpose: "docker-build by a Docker engine", install: "apt-get install docker.io", version: &["--version"] };
+
     /// All of them.
-    pub const ALL: &'static [Self] = &[Self::GIT, Self::GIT_LFS, Self::SSH, Self::KUSTOMIZE, Self::HELM, Self::BUILDCTL, Self::BUILDAH];
+    pub const ALL: &'static [Self] =
+        &[Self::GIT, Self::GIT_LFS, Self::SSH, Self::KUSTOMIZE, Self::HELM, Self::BUILDCTL, Self::BUILDAH, Self::DOCKER];
 
     /// Whether it is here and works.
     ///
