@@ -70,7 +70,7 @@ fn a_tool_that_does_not_work_is_not_ready() {
         fs::set_permissions(file, fs::Permissions::from_mode(0o755)).unwrap();
     }
     let rows = rows(&runner, Some(&format!("{}:/usr/bin:/bin", runner.work().join("bin").display())));
-    for (name, why) in [("kustomize", "127"), ("helm", "SIGKILL"), ("git", "no answer in 5 s")] {
+    for (name, why) in [("kustomize", "127: no libc"), ("helm", "SIGKILL"), ("git", "no answer in 5 s")] {
         let row = row(&rows, "tool", name);
         assert_eq!(row["ready"], false);
         let detail = row["detail"].as_str().unwrap();
