@@ -51,7 +51,7 @@ impl Executors {
             Plan::HelmChartBuild(plan) => drive(&HelmChartBuild, cx, plan, ledger, cleanup_deadline).await,
             Plan::OciSync(plan) => drive(&OciSync, cx, plan, ledger, cleanup_deadline).await,
             Plan::DockerBuild(plan) => drive(&DockerBuild::new(&self.settings), cx, plan, ledger, cleanup_deadline).await,
-            Plan::ContainerImageBuild(plan) => drive(&ContainerImageBuild, cx, plan, ledger, cleanup_deadline).await,
+            Plan::ContainerImageBuild(plan) => drive(&ContainerImageBuild::new(&self.settings), cx, plan, ledger, cleanup_deadline).await,
             Plan::TerraformModuleBuild(plan) => drive(&TerraformModuleBuild, cx, plan, ledger, cleanup_deadline).await,
             Plan::KubernetesManifestBuild(_) => Err(unsupported(plan.job_type())),
             Plan::KubernetesManifestDeploy(_)
@@ -79,7 +79,7 @@ impl Executors {
             JobType::HelmChartBuild => revisit(&HelmChartBuild, handle, cx, deadline).await,
             JobType::OciSync => revisit(&OciSync, handle, cx, deadline).await,
             JobType::DockerBuild => revisit(&DockerBuild::new(&self.settings), handle, cx, deadline).await,
-            JobType::ContainerImageBuild => revisit(&ContainerImageBuild, handle, cx, deadline).await,
+            JobType::ContainerImageBuild => revisit(&ContainerImageBuild::new(&self.settings), handle, cx, deadline).await,
             JobType::TerraformModuleBuild => revisit(&TerraformModuleBuild, handle, cx, deadline).await,
             JobType::KubernetesManifestBuild => Err(unsupported(job_type)),
             JobType::KubernetesManifestDeploy
@@ -106,7 +106,7 @@ impl Executors {
             JobType::HelmChartBuild => HelmChartBuild.probe().await,
             JobType::OciSync => OciSync.probe().await,
             JobType::DockerBuild => DockerBuild::new(&self.settings).probe().await,
-            JobType::ContainerImageBuild => ContainerImageBuild.probe().await,
+            JobType::ContainerImageBuild => ContainerImageBuild::new(&self.settings).probe().await,
             JobType::TerraformModuleBuild => TerraformModuleBuild.probe().await,
             JobType::KubernetesManifestBuild => missing(),
             JobType::KubernetesManifestDeploy

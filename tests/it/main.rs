@@ -22,6 +22,8 @@ mod harness;
 mod helm;
 mod image;
 mod image_build;
+mod image_keyless;
+mod image_verify;
 mod journal;
 mod journeys;
 mod oci_copy;
