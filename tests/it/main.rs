@@ -15,6 +15,7 @@
 mod support;
 
 mod cli;
+mod docker_buildkit;
 mod doctor;
 mod git_local;
 mod git_remote;
