@@ -8,7 +8,10 @@ use serde_json::Value;
 
 use super::Ledger;
 use crate::{
-    executor::{Context, Executor, Made, Readiness, Settings, helm_chart_build::HelmChartBuild, noop::Noop, oci_sync::OciSync},
+    executor::{
+        Context, Executor, Made, Readiness, Settings, helm_chart_build::HelmChartBuild, kubernetes_manifest_build::KubernetesManifestBuild,
+        noop::Noop, oci_sync::OciSync,
+    },
     job::{Failure, FailureKind, JobType, Outputs, Phase},
     plan::Plan,
     shutdown::Cancel,
@@ -50,7 +53,9 @@ impl Executors {
             Plan::DockerBuild(_) => Err(unsupported(plan.job_type())),
             Plan::ContainerImageBuild(_) => Err(unsupported(plan.job_type())),
             Plan::TerraformModuleBuild(_) => Err(unsupported(plan.job_type())),
-            Plan::KubernetesManifestBuild(_) => Err(unsupported(plan.job_type())),
+            Plan::KubernetesManifestBuild(plan) => {
+                drive(&KubernetesManifestBuild::new(&self.settings), cx, plan, ledger, cleanup_deadline).await
+            }
             Plan::KubernetesManifestDeploy(_)
             | Plan::ShipwrightBuild(_)
             | Plan::PipelineRun(_)
@@ -78,7 +83,7 @@ impl Executors {
             JobType::DockerBuild => Err(unsupported(job_type)),
             JobType::ContainerImageBuild => Err(unsupported(job_type)),
             JobType::TerraformModuleBuild => Err(unsupported(job_type)),
-            JobType::KubernetesManifestBuild => Err(unsupported(job_type)),
+            JobType::KubernetesManifestBuild => revisit(&KubernetesManifestBuild::new(&self.settings), handle, cx, deadline).await,
             JobType::KubernetesManifestDeploy
             | JobType::ShipwrightBuild
             | JobType::PipelineRun
@@ -105,7 +110,7 @@ impl Executors {
             JobType::DockerBuild => missing(),
             JobType::ContainerImageBuild => missing(),
             JobType::TerraformModuleBuild => missing(),
-            JobType::KubernetesManifestBuild => missing(),
+            JobType::KubernetesManifestBuild => KubernetesManifestBuild::new(&self.settings).probe().await,
             JobType::KubernetesManifestDeploy
             | JobType::ShipwrightBuild
             | JobType::PipelineRun

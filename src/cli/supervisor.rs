@@ -48,7 +48,7 @@ pub(super) fn supervisor(config: &Config, environment: &BTreeMap<String, String>
 
 /// What executors are told by the configuration.
 pub(super) fn executor_settings(config: &Config) -> executor::Settings {
-    executor::Settings { state_dir: config.state_dir.clone() }
+    executor::Settings { state_dir: config.state_dir.clone(), kustomize_remote_bases: config.kustomize_remote_bases }
 }
 
 fn git_options(config: &Config) -> git::Options {

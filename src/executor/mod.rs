@@ -2,6 +2,7 @@
 
 mod contract;
 pub mod helm_chart_build;
+pub mod kubernetes_manifest_build;
 pub mod noop;
 pub mod oci_sync;
 #[cfg(test)]

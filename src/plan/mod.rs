@@ -32,7 +32,8 @@ mod values;
 
 pub use builds::{
     Authority, ContainerImagePullPlan, DockerBuildPlan, HelmBuildPlan, HelmRepoConfig, Keyless, KeylessIdentity,
-    KubernetesManifestBuildPlan, KustomizeConfig, LoadRestrictor, ManifestSource, OciArtifactSource, TerraformBuildPlan, Verification,
+    KubernetesManifestBuildPlan, KustomizeConfig, LoadRestrictor, ManifestSource, OciArtifactSource, RemoteBases, TerraformBuildPlan,
+    Verification,
 };
 pub use decode::{Decoded, Plan};
 pub use definition::{

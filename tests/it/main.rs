@@ -22,6 +22,7 @@ mod helm;
 mod image;
 mod journal;
 mod journeys;
+mod manifests;
 mod oci_copy;
 mod oci_copy_faults;
 mod oci_faults;

@@ -3,7 +3,7 @@
 mod source;
 mod target;
 
-pub(crate) use source::{ANNOTATION, Stamp, fetch, parameters};
+pub(crate) use source::{ANNOTATION, Source, Stamp, fetch, parameters};
 pub(crate) use target::Target;
 
 use crate::job::{Failure, FailureKind};
