@@ -9,8 +9,8 @@ use serde_json::Value;
 use super::Ledger;
 use crate::{
     executor::{
-        Context, Executor, Made, Readiness, Settings, helm_chart_build::HelmChartBuild, kubernetes_manifest_build::KubernetesManifestBuild,
-        noop::Noop, oci_sync::OciSync,
+        Context, Executor, Made, Readiness, Settings, docker_build::DockerBuild, helm_chart_build::HelmChartBuild,
+        kubernetes_manifest_build::KubernetesManifestBuild, noop::Noop, oci_sync::OciSync,
     },
     job::{Failure, FailureKind, JobType, Outputs, Phase},
     plan::Plan,
@@ -50,7 +50,7 @@ impl Executors {
             }
             Plan::HelmChartBuild(plan) => drive(&HelmChartBuild, cx, plan, ledger, cleanup_deadline).await,
             Plan::OciSync(plan) => drive(&OciSync, cx, plan, ledger, cleanup_deadline).await,
-            Plan::DockerBuild(_) => Err(unsupported(plan.job_type())),
+            Plan::DockerBuild(plan) => drive(&DockerBuild::new(&self.settings), cx, plan, ledger, cleanup_deadline).await,
             Plan::ContainerImageBuild(_) => Err(unsupported(plan.job_type())),
             Plan::TerraformModuleBuild(_) => Err(unsupported(plan.job_type())),
             Plan::KubernetesManifestBuild(plan) => {
@@ -80,7 +80,7 @@ impl Executors {
             }
             JobType::HelmChartBuild => revisit(&HelmChartBuild, handle, cx, deadline).await,
             JobType::OciSync => revisit(&OciSync, handle, cx, deadline).await,
-            JobType::DockerBuild => Err(unsupported(job_type)),
+            JobType::DockerBuild => revisit(&DockerBuild::new(&self.settings), handle, cx, deadline).await,
             JobType::ContainerImageBuild => Err(unsupported(job_type)),
             JobType::TerraformModuleBuild => Err(unsupported(job_type)),
             JobType::KubernetesManifestBuild => revisit(&KubernetesManifestBuild::new(&self.settings), handle, cx, deadline).await,
@@ -107,7 +107,7 @@ impl Executors {
             JobType::NoopBuild | JobType::NoopSync | JobType::Noop | JobType::HealthCheck => Noop { job_type }.probe().await,
             JobType::HelmChartBuild => HelmChartBuild.probe().await,
             JobType::OciSync => OciSync.probe().await,
-            JobType::DockerBuild => missing(),
+            JobType::DockerBuild => DockerBuild::new(&self.settings).probe().await,
             JobType::ContainerImageBuild => missing(),
             JobType::TerraformModuleBuild => missing(),
             JobType::KubernetesManifestBuild => KubernetesManifestBuild::new(&self.settings).probe().await,

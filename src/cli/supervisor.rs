@@ -48,7 +48,14 @@ pub(super) fn supervisor(config: &Config, environment: &BTreeMap<String, String>
 
 /// What executors are told by the configuration.
 pub(super) fn executor_settings(config: &Config) -> executor::Settings {
-    executor::Settings { state_dir: config.state_dir.clone(), kustomize_remote_bases: config.kustomize_remote_bases }
+    let docker = executor::DockerSettings {
+        backend: config.docker_backend,
+        buildkit_address: config.buildkit_address.clone(),
+        docker_host: config.docker_host.clone(),
+        ssh_agent: config.docker_ssh_agent.clone(),
+        cache_limit: config.docker_cache_limit,
+    };
+    executor::Settings { state_dir: config.state_dir.clone(), kustomize_remote_bases: config.kustomize_remote_bases, docker }
 }
 
 fn git_options(config: &Config) -> git::Options {

@@ -7,7 +7,7 @@ use url::Url;
 
 use super::{ConfigError, Resolved, SETTINGS, parse_bytes, parse_duration};
 use crate::{
-    executor::kubernetes_manifest_build::RemoteBases,
+    executor::{DockerBackend, kubernetes_manifest_build::RemoteBases},
     job::{JobGroup, RunnerId},
     telemetry::LogFormat,
 };
@@ -53,6 +53,11 @@ pub struct Config {
     pub transfer_concurrency: usize,
     pub git_ssh_key: Option<PathBuf>,
     pub git_ssh_known_hosts: Option<PathBuf>,
+    pub docker_backend: DockerBackend,
+    pub buildkit_address: Option<String>,
+    pub docker_host: Option<String>,
+    pub docker_ssh_agent: Option<PathBuf>,
+    pub docker_cache_limit: u64,
     pub api_url: Option<Url>,
     pub runner_id: Option<RunnerId>,
     pub api_token_file: Option<PathBuf>,
@@ -165,6 +170,11 @@ impl Config {
             transfer_concurrency: r.required("transfer_concurrency", count),
             git_ssh_key: r.optional("git_ssh_key", path),
             git_ssh_known_hosts: r.optional("git_ssh_known_hosts", path),
+            docker_backend: r.optional("docker_backend", |t| one_of(t, DockerBackend::NAMES)).unwrap_or_default(),
+            buildkit_address: r.optional("buildkit_address", socket_address),
+            docker_host: r.optional("docker_host", socket_address),
+            docker_ssh_agent: r.optional("docker_ssh_agent", path),
+            docker_cache_limit: r.required("docker_cache_limit", parse_bytes),
             api_url: r.optional("api_url", api_url),
             runner_id: r.optional("runner_id", runner_id),
             api_token_file: r.optional("api_token_file", path),
@@ -177,6 +187,18 @@ impl Config {
             admin_address: r.optional("admin_address", parse_address),
         }
     }
+}
+
+/// Where a daemon of this machine or its network listens.
+fn socket_address(text: &str) -> Result<String, String> {
+    let fits = match text.split_once("://") {
+        Some(("unix", path)) => path.starts_with('/'),
+        Some(("tcp", rest)) => {
+            rest.parse::<SocketAddr>().is_ok() || Url::parse(text).is_ok_and(|url| url.has_host() && url.port().is_some())
+        }
+        _ => false,
+    };
+    if fits { Ok(text.to_owned()) } else { Err("is not the address of a daemon; write unix:///PATH or tcp://HOST:PORT".to_owned()) }
 }
 
 /// A URL may carry a password; what is wrong with it is told without showing it.

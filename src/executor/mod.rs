@@ -1,6 +1,7 @@
 //! Executors: one folder per job type, none of which imports another.
 
 mod contract;
+pub mod docker_build;
 pub mod helm_chart_build;
 pub mod kubernetes_manifest_build;
 pub mod noop;
@@ -11,4 +12,5 @@ mod settings;
 pub(crate) mod shared;
 
 pub use contract::{Context, Executor, Made, Readiness};
-pub use settings::Settings;
+pub use settings::{DockerBackend, DockerSettings, Settings};
+pub use shared::tool::{Tool, Unusable};

@@ -42,7 +42,7 @@ pub use location::{Location, LocationError};
 pub use manifest::{ImageManifest, Index, Manifest};
 pub use push::{Blob, Content, Package, push};
 pub use reference::{NameError, Reference};
-pub use registry::Registry;
+pub use registry::{Login, Registry};
 pub use settings::{DockerConfig, HostSettings, Settings, Timeouts};
 pub use transfer::{CopyOptions, CopyReport, copy};
 pub use verify::verified;

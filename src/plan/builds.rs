@@ -1,59 +1,14 @@
-//! The build plans that the hosted control plane has too: Docker, container image, Helm, Terraform, Kubernetes manifests.
+//! The build plans that the hosted control plane has too: container image, Helm, Terraform, Kubernetes manifests.
 
 use std::collections::BTreeMap;
 
 use super::{
-    Build, Defect, Registry, Secret, Text,
+    Build, Defect, Registry, Secret,
     envelope::{BuildPlan, require_source},
     macros::{choice, object},
     reader::{Object, Reader},
     syntax::{self, SyntaxError},
 };
-
-object! {
-    /// An image from a Dockerfile.
-    #[derive(Debug)]
-    pub struct DockerBuildPlan {
-        /// Build arguments; null takes the value from the environment of the build.
-        build_args: BTreeMap<String, Option<Text>> = ["build_args"],
-        /// Stage to build; the last one when absent.
-        target: Option<String> = ["target"],
-        /// Folder that is sent to the build, relative to the source path.
-        context: Option<String> = ["context"],
-        /// Dockerfile, relative to the source path; `Dockerfile` when absent.
-        dockerfile: Option<String> = ["dockerfile"],
-        /// Platforms to build for, as os/architecture; that of the machine when empty.
-        platforms: Vec<String> = ["platforms"],
-        /// Secrets a build step can mount, by id.
-        secrets: BTreeMap<String, Secret> = ["secrets"],
-    }
-    check check_docker;
-}
-
-fn check_docker(value: &DockerBuildPlan, object: &Object<'_>, r: &mut Reader<'_>) {
-    for name in value.build_args.keys() {
-        object.check(r, "build_args", syntax::variable_name(name));
-    }
-    for (name, path) in [("context", &value.context), ("dockerfile", &value.dockerfile)] {
-        if let Some(path) = path {
-            object.check(r, name, syntax::relative_path(path));
-        }
-    }
-    for platform in &value.platforms {
-        object.check(r, "platforms", syntax::platform(platform));
-    }
-    for id in value.secrets.keys() {
-        object.check(r, "secrets", syntax::plain_name(id, "a secret id"));
-    }
-}
-
-impl BuildPlan for DockerBuildPlan {
-    const KEY: &'static str = "docker_build_plan";
-
-    fn check(build: &Build<Self>, object: &Object<'_>, r: &mut Reader<'_>) {
-        require_source(build, object, r);
-    }
-}
 
 object! {
     /// Copy of an external image.

@@ -9,6 +9,7 @@
 mod builds;
 mod decode;
 mod definition;
+mod docker;
 mod duration;
 mod envelope;
 mod flatpak;
@@ -31,15 +32,15 @@ mod timeouts;
 mod values;
 
 pub use builds::{
-    Authority, ContainerImagePullPlan, DockerBuildPlan, HelmBuildPlan, HelmRepoConfig, Keyless, KeylessIdentity,
-    KubernetesManifestBuildPlan, KustomizeConfig, LoadRestrictor, ManifestSource, OciArtifactSource, RemoteBases, TerraformBuildPlan,
-    Verification,
+    Authority, ContainerImagePullPlan, HelmBuildPlan, HelmRepoConfig, Keyless, KeylessIdentity, KubernetesManifestBuildPlan,
+    KustomizeConfig, LoadRestrictor, ManifestSource, OciArtifactSource, RemoteBases, TerraformBuildPlan, Verification,
 };
 pub use decode::{Decoded, Plan};
 pub use definition::{
     MergeRequestAction, MergeRequestTrigger, PipelineArtifact, PipelineDefinition, PipelineFile, PipelineStep, PushTrigger,
     ScheduleTrigger, Triggers, When, WhenStatus,
 };
+pub use docker::{BuildCache, BuildNetwork, DockerBuildPlan};
 pub use duration::{Age, DurationError, GoDuration};
 pub use envelope::{Build, GitSource, SandboxMode};
 pub use flatpak::{FlatpakBuildPlan, FlatpakRemote, FlatpakSign, FlatpakSource, FlatpakUploadPlan, OnFailure};

@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use super::Environment;
+use super::{Environment, Tap};
 
 /// What becomes of one output stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,6 +44,7 @@ pub struct Command {
     pub(super) fds: Vec<(OwnedFd, i32)>,
     pub(super) stdout: Output,
     pub(super) stderr: Output,
+    pub(super) tap: Option<Tap>,
     pub(super) grace: Duration,
     pub(super) drain: Duration,
     pub(super) remedy: Option<String>,
@@ -63,6 +64,7 @@ impl Command {
             fds: Vec::new(),
             stdout: Output::Log,
             stderr: Output::Log,
+            tap: None,
             grace: Duration::from_secs(10),
             drain: Duration::from_secs(2),
             remedy: None,
@@ -122,6 +124,13 @@ impl Command {
     #[must_use]
     pub fn stderr(mut self, output: Output) -> Self {
         self.stderr = output;
+        self
+    }
+
+    /// Shows every line of both streams to `tap` besides.
+    #[must_use]
+    pub fn tap(mut self, tap: Tap) -> Self {
+        self.tap = Some(tap);
         self
     }
 

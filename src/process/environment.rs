@@ -48,6 +48,13 @@ impl Environment {
         Self { execution: execution.to_owned(), vars }
     }
 
+    /// The same for a command of the runner itself, which belongs to no execution. Of its own for this process: runners side by side take
+    /// nobody's command for a leftover of theirs.
+    #[must_use]
+    pub fn of_runner(home: &Path, tmp: &Path) -> Self {
+        Self::new(&format!("runner-{}", std::process::id()), home, tmp)
+    }
+
     /// Adds or replaces one variable.
     #[must_use]
     pub fn with(mut self, name: impl Into<OsString>, value: impl Into<OsString>) -> Self {

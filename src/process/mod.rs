@@ -25,6 +25,7 @@ mod pump;
 mod run;
 mod spawn;
 mod tail;
+mod tap;
 
 pub use code::give_back_code;
 pub use command::{Command, Output};
@@ -33,3 +34,4 @@ pub use error::{Error, Exit};
 pub use leftovers::{Leftover, stop_execution};
 pub use orphans::adopt_orphans;
 pub use run::Finished;
+pub use tap::Tap;

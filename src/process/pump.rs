@@ -2,7 +2,11 @@
 
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 
-use super::{command::Output, tail::Tail};
+use super::{
+    command::Output,
+    tail::Tail,
+    tap::{Tap, Tapped},
+};
 use crate::logs::{JobLog, Stream};
 
 /// What one stream left behind.
@@ -28,12 +32,14 @@ pub(super) async fn pump(
     pipe: Option<impl AsyncRead + Unpin>,
     stream: Stream,
     output: Output,
+    tap: Option<Tap>,
     log: &JobLog,
     into: &mut Pumped,
 ) -> Result<(), Broken> {
     let Some(mut pipe) = pipe else { return Ok(()) };
     let mut buffer = vec![0_u8; 32 * 1024];
     let logged = log.pipe(stream);
+    let mut tapped = tap.map(|tap| Tapped::new(tap, stream));
     loop {
         let count = match pipe.read(&mut buffer).await {
             Ok(0) => return Ok(()),
@@ -43,6 +49,9 @@ pub(super) async fn pump(
         };
         let bytes = &buffer[..count];
         into.tail.push(bytes);
+        if let Some(tapped) = &mut tapped {
+            tapped.push(bytes);
+        }
         match output {
             Output::Log => {
                 logged.write(bytes);

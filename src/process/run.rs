@@ -111,6 +111,7 @@ impl Command {
             log.add_secret(&secret);
         }
         let (stdout, stderr, grace, drain) = (self.stdout, self.stderr, self.grace, self.drain);
+        let tap = self.tap.clone();
         let oom_before = memory::oom_kills();
         let (mut child, mut group, input) = self.spawn()?;
 
@@ -119,8 +120,8 @@ impl Command {
         let streams = async {
             tokio::try_join!(
                 feed(in_pipe, input),
-                pump(out_pipe, Stream::Stdout, stdout, log, &mut out),
-                pump(err_pipe, Stream::Stderr, stderr, log, &mut err)
+                pump(out_pipe, Stream::Stdout, stdout, tap.clone(), log, &mut out),
+                pump(err_pipe, Stream::Stderr, stderr, tap, log, &mut err)
             )
             .map(drop)
         };

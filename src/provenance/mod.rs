@@ -5,6 +5,14 @@
 //!
 //! Called by the agent when an executor is done.
 
+pub mod bundle;
+mod bytes;
+pub mod dsse;
+mod key;
+mod key_file;
+pub mod pem;
 mod record;
 
+pub use key::{KeyKind, KeyProblem, PublicKey, SigningKey};
+pub use key_file::{KeyFileError, KeySource, Loaded, read_public};
 pub use record::{Material, Record, Sbom};

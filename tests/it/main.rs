@@ -15,6 +15,7 @@
 mod support;
 
 mod cli;
+mod doctor;
 mod git_local;
 mod git_remote;
 mod harness;

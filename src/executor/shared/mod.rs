@@ -1,7 +1,8 @@
-//! What several executors do the same way: fetch the source, find the destination.
+//! What several executors do the same way: fetch the source, find the destination, look for tools.
 
 mod source;
 mod target;
+pub(crate) mod tool;
 
 pub(crate) use source::{ANNOTATION, Source, Stamp, fetch, parameters};
 pub(crate) use target::Target;

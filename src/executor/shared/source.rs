@@ -45,7 +45,7 @@ impl Stamp {
 }
 
 /// A checked-out source.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Source {
     /// The whole of it.
     pub(crate) root: PathBuf,

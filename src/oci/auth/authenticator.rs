@@ -38,6 +38,9 @@ pub struct Authenticator {
 /// Most tokens that are kept; a run touches a handful of repositories.
 const MAX_TOKENS: usize = 64;
 
+/// The user name that says that the password is an identity token.
+const IDENTITY_TOKEN: &str = "<token>";
+
 /// Credentials that run out are renewed this long before.
 const MARGIN: std::time::Duration = std::time::Duration::from_mins(2);
 
@@ -214,6 +217,23 @@ impl Authenticator {
                     cx.log.add_secret(text.expose_secret());
                 }
                 Ok(Resolved { secret, with, expires_at: None })
+            }
+        }
+    }
+
+    /// The credentials as a user name and a password, for programs that log in by themselves; `None` when there are none.
+    ///
+    /// # Errors
+    /// When they cannot be had, or are a token for the registry alone.
+    pub async fn user_and_password(&self, scope: &Scope, cx: Cx<'_>) -> Result<Option<(String, SecretString)>, Error> {
+        match self.resolve(scope, cx).await?.secret {
+            None => Ok(None),
+            Some(Secret::Basic { username, password }) => Ok(Some((username, password))),
+            // What docker's own files and helpers write for one (docker/cli `cli/config/credentials`).
+            Some(Secret::Refresh(token)) => Ok(Some((IDENTITY_TOKEN.to_owned(), token))),
+            Some(Secret::Bearer(_)) => {
+                let reason = "what there is for it is a registry token, which no other program can log in with".to_owned();
+                Err(Error::Challenge { host: self.host.clone(), reason })
             }
         }
     }

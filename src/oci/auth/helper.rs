@@ -34,7 +34,7 @@ pub(super) async fn ask(name: &str, server: &str, environment: &BTreeMap<String,
         return Err(fail("is not a name of a helper".to_owned()));
     }
     let home = environment.get("HOME").map_or("/", String::as_str);
-    let base = Environment::new("credential-helper", home.as_ref(), "/tmp".as_ref());
+    let base = Environment::of_runner(home.as_ref(), "/tmp".as_ref());
     let environment = environment.iter().fold(base, |all, (key, value)| all.with(key, value));
     let command = Command::new(&program, &environment)
         .arg("get")

@@ -7,6 +7,7 @@
 
 mod blobs;
 mod listing;
+mod login;
 mod manifests;
 mod upload;
 
@@ -17,6 +18,8 @@ use std::sync::{
 
 use reqwest::{StatusCode, Url};
 use tokio::sync::OnceCell;
+
+pub use login::Login;
 
 use super::{
     Cx, Error, Settings,

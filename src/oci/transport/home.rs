@@ -35,6 +35,11 @@ impl Home {
         Ok(Self { base, host: host.to_owned(), credentials, auth: OnceCell::new() })
     }
 
+    /// Whether nothing that is sent there is encrypted.
+    pub(in super::super) fn is_plain_http(&self) -> bool {
+        self.base.scheme() == "http"
+    }
+
     /// A URL below `…/v2/`.
     pub(in super::super) fn url(&self, path: &str) -> Result<Url, Error> {
         let reason = |error: url::ParseError| Error::Connection { host: self.host.clone(), reason: error.to_string(), transient: false };
@@ -62,7 +67,7 @@ impl Home {
     }
 
     /// The authenticator.
-    pub(super) async fn auth(&self, transport: &Transport) -> Result<&Authenticator, Error> {
+    pub(in super::super) async fn auth(&self, transport: &Transport) -> Result<&Authenticator, Error> {
         let make = || async {
             // Token servers are other hosts, and speak TLS even if the registry does not.
             let settings = &transport.settings;

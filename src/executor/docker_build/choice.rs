@@ -1,0 +1,80 @@
+//! Which backend builds: the one that the setting names, or the first that is ready.
+//!
+//! What was chosen is written beside the cache before anything is made, under the handle's name, so that after a crash the right backend cleans up.
+
+use std::{
+    io,
+    path::{Path, PathBuf},
+};
+
+use super::{Backend, Handle};
+use crate::{
+    executor::{DockerBackend, Readiness, Settings},
+    job::{Failure, FailureKind},
+};
+
+/// Every backend of this build of the runner that the setting allows, in the order in which they are tried.
+pub(crate) fn candidates(settings: &Settings) -> Vec<Box<dyn Backend>> {
+    let all: Vec<(DockerBackend, Box<dyn Backend>)> = vec![];
+    let wanted = settings.docker.backend;
+    all.into_iter().filter(|(which, _)| wanted == DockerBackend::Auto || wanted == *which).map(|(_, backend)| backend).collect()
+}
+
+/// The first that is ready, with what it says about itself; or why none is.
+pub(crate) async fn first_ready(candidates: Vec<Box<dyn Backend>>) -> Result<(Box<dyn Backend>, String), Readiness> {
+    let (mut reasons, mut remedies) = (Vec::new(), Vec::new());
+    for backend in candidates {
+        match backend.probe().await {
+            Readiness::Ready(detail) => return Ok((backend, detail)),
+            Readiness::NotReady { reason, remedy } => {
+                reasons.push(format!("{}: {reason}", backend.name()));
+                remedies.push(remedy);
+            }
+        }
+    }
+    Err(Readiness::NotReady { reason: reasons.join("; "), remedy: remedies.join("; or ") })
+}
+
+/// A job that finds no backend is told what to install; another runner may have one.
+pub(crate) fn none_ready(readiness: Readiness) -> Failure {
+    let text = match readiness {
+        Readiness::Ready(detail) => detail,
+        Readiness::NotReady { reason, remedy } => format!("no tool that builds images can be used on this machine ({reason}): {remedy}"),
+    };
+    Failure::new(FailureKind::ToolMissing, text)
+}
+
+/// Notes which backend works for `handle`.
+pub(crate) fn note(state: &Path, handle: &Handle, backend: &str) -> io::Result<()> {
+    let file = note_file(state, handle);
+    if let Some(folder) = file.parent() {
+        fs_err::create_dir_all(folder)?;
+    }
+    fs_err::write(file, backend)
+}
+
+/// The backend that was noted, if one was.
+pub(crate) fn noted(state: &Path, handle: &Handle) -> io::Result<Option<String>> {
+    match fs_err::read_to_string(note_file(state, handle)) {
+        Ok(name) => Ok(Some(name)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Forgets the note.
+pub(crate) fn forget(state: &Path, handle: &Handle) -> io::Result<()> {
+    match fs_err::remove_file(note_file(state, handle)) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+/// Where everything that outlives a build is kept: the cache of steps, and these notes.
+pub(crate) fn cache_folder(state: &Path) -> PathBuf {
+    state.join("cache").join("docker-build")
+}
+
+fn note_file(state: &Path, handle: &Handle) -> PathBuf {
+    cache_folder(state).join("running").join(&handle.name)
+}

@@ -1,0 +1,57 @@
+//! What a build reports, and what its provenance says it was asked to do.
+
+use serde_json::{Map, Value, json};
+
+use super::{Request, run::Pushed};
+use crate::{
+    executor::shared,
+    job::Outputs,
+    oci::Repository,
+    plan::{Build, DockerBuildPlan},
+    provenance::Record,
+};
+
+/// The artifact, `image` (the hosted control plane's keys), `platforms` and `steps`.
+pub(crate) fn outputs(pushed: Pushed) -> Outputs {
+    let Pushed { mut report, image, built } = pushed;
+    let platforms: Vec<Value> = image
+        .images
+        .iter()
+        .map(|image| json!({"platform": image.platform.to_string(), "digest": image.descriptor.digest, "size": image.size}))
+        .collect();
+    if let [only] = image.images.as_slice() {
+        report.artifact.platform = Some(only.platform.clone());
+    }
+    let artifact = &report.artifact;
+    let mut shown = Map::new();
+    shown.insert("tag".to_owned(), json!(artifact.tag));
+    shown.insert("repository".to_owned(), json!(artifact.repository));
+    shown.insert("media_type".to_owned(), json!(artifact.media_type));
+    shown.insert("digest".to_owned(), json!(artifact.digest));
+    shown.insert("size".to_owned(), json!(report.root.size));
+    if let Some(platform) = &artifact.platform {
+        shown.insert("platform".to_owned(), json!(platform));
+    }
+    Outputs::of(report.artifact)
+        .with("image", Value::Object(shown))
+        .with("platforms", Value::Array(platforms))
+        .with("steps", json!({"total": built.steps.total, "cached": built.steps.cached}))
+}
+
+/// The parameters of a build: everything of the plan that decides about the image, and no secret.
+pub(crate) fn record(repository: Repository, plan: &Build<DockerBuildPlan>, request: &Request) -> Record {
+    let asked = &plan.plan;
+    let args: Map<String, Value> = request.build_args.iter().map(|(name, value)| (name.clone(), Value::from(value.as_str()))).collect();
+    let secrets: Vec<&String> = asked.secrets.keys().collect();
+    let network = Some(request.network.as_str()).filter(|network| *network != "default");
+    Record::new(repository)
+        .parameter("git_source", plan.git_source.as_ref().map_or_else(Default::default, shared::parameters))
+        .parameter("dockerfile", request.dockerfile_name.as_str())
+        .parameter("context", asked.context.as_deref())
+        .parameter("target", asked.target.as_deref())
+        .parameter("build_args", Value::Object(args))
+        .parameter("platforms", json!(asked.platforms))
+        .parameter("labels", json!(asked.labels))
+        .parameter("secret_ids", json!(secrets))
+        .parameter("network", network)
+}
