@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 /// The layers, lowest first. A module imports its own layer's earlier and all lower modules, unless [`ONLY`] says less.
 const LAYERS: &[&[&str]] = &[
-    &["job", "plan", "digest", "retry", "shutdown", "yaml"],
+    &["job", "versions", "plan", "digest", "retry", "shutdown", "yaml"],
     &["logs", "journal", "telemetry"],
     &["source"],
     &["process"],
@@ -22,9 +22,12 @@ const LAYERS: &[&[&str]] = &[
 
 /// Modules that know less than all that is below them.
 const ONLY: &[(&str, &[&str])] = &[
-    ("source", &["job", "plan", "digest", "retry", "shutdown", "yaml", "logs"]),
-    ("server", &["job", "plan", "digest", "retry", "shutdown", "yaml", "logs", "telemetry", "source"]),
-    ("executor", &["job", "plan", "digest", "retry", "shutdown", "yaml", "logs", "process", "workspace", "oci", "cluster", "provenance"]),
+    ("source", &["job", "versions", "plan", "digest", "retry", "shutdown", "yaml", "logs"]),
+    ("server", &["job", "versions", "plan", "digest", "retry", "shutdown", "yaml", "logs", "telemetry", "source"]),
+    (
+        "executor",
+        &["job", "versions", "plan", "digest", "retry", "shutdown", "yaml", "logs", "process", "workspace", "oci", "cluster", "provenance"],
+    ),
 ];
 
 /// Longest file there may be, and how long 95 in 100 and every second one may be.

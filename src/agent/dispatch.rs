@@ -9,8 +9,9 @@ use serde_json::Value;
 use super::Ledger;
 use crate::{
     executor::{
-        Context, Executor, Made, Readiness, Settings, docker_build::DockerBuild, helm_chart_build::HelmChartBuild,
-        kubernetes_manifest_build::KubernetesManifestBuild, noop::Noop, oci_sync::OciSync,
+        Context, Executor, Made, Readiness, Settings, container_image_build::ContainerImageBuild, docker_build::DockerBuild,
+        helm_chart_build::HelmChartBuild, kubernetes_manifest_build::KubernetesManifestBuild, noop::Noop, oci_sync::OciSync,
+        terraform_module_build::TerraformModuleBuild,
     },
     job::{Failure, FailureKind, JobType, Outputs, Phase},
     plan::Plan,
@@ -51,8 +52,8 @@ impl Executors {
             Plan::HelmChartBuild(plan) => drive(&HelmChartBuild, cx, plan, ledger, cleanup_deadline).await,
             Plan::OciSync(plan) => drive(&OciSync, cx, plan, ledger, cleanup_deadline).await,
             Plan::DockerBuild(plan) => drive(&DockerBuild::new(&self.settings), cx, plan, ledger, cleanup_deadline).await,
-            Plan::ContainerImageBuild(_) => Err(unsupported(plan.job_type())),
-            Plan::TerraformModuleBuild(_) => Err(unsupported(plan.job_type())),
+            Plan::ContainerImageBuild(plan) => drive(&ContainerImageBuild, cx, plan, ledger, cleanup_deadline).await,
+            Plan::TerraformModuleBuild(plan) => drive(&TerraformModuleBuild, cx, plan, ledger, cleanup_deadline).await,
             Plan::KubernetesManifestBuild(plan) => {
                 drive(&KubernetesManifestBuild::new(&self.settings), cx, plan, ledger, cleanup_deadline).await
             }
@@ -81,8 +82,8 @@ impl Executors {
             JobType::HelmChartBuild => revisit(&HelmChartBuild, handle, cx, deadline).await,
             JobType::OciSync => revisit(&OciSync, handle, cx, deadline).await,
             JobType::DockerBuild => revisit(&DockerBuild::new(&self.settings), handle, cx, deadline).await,
-            JobType::ContainerImageBuild => Err(unsupported(job_type)),
-            JobType::TerraformModuleBuild => Err(unsupported(job_type)),
+            JobType::ContainerImageBuild => revisit(&ContainerImageBuild, handle, cx, deadline).await,
+            JobType::TerraformModuleBuild => revisit(&TerraformModuleBuild, handle, cx, deadline).await,
             JobType::KubernetesManifestBuild => revisit(&KubernetesManifestBuild::new(&self.settings), handle, cx, deadline).await,
             JobType::KubernetesManifestDeploy
             | JobType::ShipwrightBuild
@@ -108,8 +109,8 @@ impl Executors {
             JobType::HelmChartBuild => HelmChartBuild.probe().await,
             JobType::OciSync => OciSync.probe().await,
             JobType::DockerBuild => DockerBuild::new(&self.settings).probe().await,
-            JobType::ContainerImageBuild => missing(),
-            JobType::TerraformModuleBuild => missing(),
+            JobType::ContainerImageBuild => ContainerImageBuild.probe().await,
+            JobType::TerraformModuleBuild => TerraformModuleBuild.probe().await,
             JobType::KubernetesManifestBuild => KubernetesManifestBuild::new(&self.settings).probe().await,
             JobType::KubernetesManifestDeploy
             | JobType::ShipwrightBuild

@@ -1,5 +1,6 @@
 //! Executors: one folder per job type, none of which imports another.
 
+pub mod container_image_build;
 mod contract;
 pub mod docker_build;
 pub mod helm_chart_build;
@@ -10,6 +11,7 @@ pub mod oci_sync;
 pub(crate) mod scripted;
 mod settings;
 pub(crate) mod shared;
+pub mod terraform_module_build;
 
 pub use contract::{Context, Executor, Made, Readiness};
 pub use settings::{DockerBackend, DockerSettings, Settings};

@@ -7,20 +7,20 @@ use super::{
     envelope::{BuildPlan, require_source},
     macros::{choice, object},
     reader::{Object, Reader},
-    syntax::{self, SyntaxError},
+    syntax::{self, ImageName, SyntaxError},
 };
 
 object! {
     /// Copy of an external image.
     #[derive(Debug)]
     pub struct ContainerImagePullPlan {
-        /// Image to copy, as it is pulled.
+        /// Image to copy, as it is pulled: `[HOST/]NAME[:TAG][@DIGEST]`; with `repo_config` only a name.
         image: String = ["image"],
-        /// Its tag; may be left out when `update_policy` chooses it.
+        /// Its tag or digest; may be left out when `image` has one or `update_policy` chooses it.
         tag: Option<String> = ["tag"],
         /// Registry it comes from; worked out of `image` when absent.
         repo_config: Option<Registry> = ["repo_config"],
-        /// Range of versions, of which the newest tag is taken.
+        /// Range of versions, of which the newest tag is taken; it goes before `tag`.
         update_policy: Option<String> = ["update_policy"],
         /// Signatures the image has to have.
         verification: Option<Verification> = ["verification"],
@@ -31,13 +31,32 @@ object! {
 }
 
 fn check_pull(value: &ContainerImagePullPlan, object: &Object<'_>, r: &mut Reader<'_>) {
-    if let Some(tag) = &value.tag {
-        object.check(r, "tag", syntax::tag_or_digest(tag));
-    } else if value.update_policy.is_none() && !value.image.contains('@') {
-        object.report(r, "tag", Defect::Missing { expected: "the tag of the image, or an update_policy that chooses one" });
-    }
+    let name = ImageName::split(&value.image);
     if value.repo_config.is_none() {
         object.check(r, "image", syntax::image(&value.image));
+    } else {
+        // The registry object says where; tag and digest still count.
+        object.check(r, "image", name.check_version());
+    }
+    match &value.tag {
+        Some(tag) => {
+            object.check(r, "tag", syntax::tag_or_digest(tag));
+            let other = if tag.contains(':') { name.digest } else { name.tag };
+            if other.is_some_and(|other| other != tag) {
+                object.report(r, "tag", Defect::Contradiction("is not the one that stands in image; keep one of the two"));
+            }
+        }
+        None if value.update_policy.is_none() && name.tag.is_none() && name.digest.is_none() => {
+            object.report(r, "tag", Defect::Missing { expected: "the tag of the image, or an update_policy that chooses one" });
+        }
+        None => {}
+    }
+    if let Some(range) = &value.update_policy {
+        object.check(r, "update_policy", syntax::version_range(range));
+        if name.digest.is_some() || value.tag.as_deref().is_some_and(|tag| tag.contains(':')) {
+            let why = "has nothing to choose where image or tag is a digest; remove one of them";
+            object.report(r, "update_policy", Defect::Contradiction(why));
+        }
     }
     if let Some(digest) = &value.previous_source_digest {
         object.check(r, "previous_source_digest", syntax::digest(digest));
@@ -162,12 +181,24 @@ impl BuildPlan for HelmBuildPlan {
     }
 }
 
+choice! {
+    /// Whether files with values for variables (`*.tfvars`, `*.tfvars.json`) are packed.
+    TerraformValues is "a tfvars policy" {
+        /// They stay out: they are the values of one installation, and may be secret.
+        Exclude = "exclude",
+        /// They are packed.
+        Include = "include",
+    }
+}
+
 object! {
     /// A Terraform module.
     #[derive(Debug)]
     pub struct TerraformBuildPlan {
         /// Labels of the artifact.
         labels: BTreeMap<String, String> = ["Labels", "labels"],
+        /// Whether files with values for variables are packed; they are not when absent.
+        tfvars: TerraformValues = ["tfvars", "Tfvars"] or TerraformValues::Exclude,
     }
 }
 

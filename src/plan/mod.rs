@@ -33,7 +33,7 @@ mod values;
 
 pub use builds::{
     Authority, ContainerImagePullPlan, HelmBuildPlan, HelmRepoConfig, Keyless, KeylessIdentity, KubernetesManifestBuildPlan,
-    KustomizeConfig, LoadRestrictor, ManifestSource, OciArtifactSource, RemoteBases, TerraformBuildPlan, Verification,
+    KustomizeConfig, LoadRestrictor, ManifestSource, OciArtifactSource, RemoteBases, TerraformBuildPlan, TerraformValues, Verification,
 };
 pub use decode::{Decoded, Plan};
 pub use definition::{
@@ -65,5 +65,5 @@ pub use timeouts::Timeouts;
 
 pub(crate) use macros::one_of;
 pub(crate) use reader::Reader;
-pub(crate) use syntax::shown;
+pub(crate) use syntax::{ImageName, shown};
 pub(crate) use values::{Decode, Fields};

@@ -275,20 +275,47 @@ pub(crate) fn platform(text: &str) -> Result<(), SyntaxError> {
     })
 }
 
+/// The parts of an image's name: `[HOST[:PORT]/]PATH[:TAG][@DIGEST]`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct ImageName<'a> {
+    /// With or without host.
+    pub(crate) repository: &'a str,
+    /// What stands behind the last colon of the last part.
+    pub(crate) tag: Option<&'a str>,
+    /// What stands behind the `@`.
+    pub(crate) digest: Option<&'a str>,
+}
+
+impl<'a> ImageName<'a> {
+    /// Takes a name apart; whether the parts are good is for [`ImageName::check_version`] and [`image`] to say.
+    pub(crate) fn split(text: &'a str) -> Self {
+        let (rest, digest) = text.split_once('@').map_or((text, None), |(rest, digest)| (rest, Some(digest)));
+        let slash = rest.rfind('/').map_or(0, |at| at + 1);
+        match rest[slash..].split_once(':') {
+            Some((name, tag)) => Self { repository: &rest[..slash + name.len()], tag: Some(tag), digest },
+            None => Self { repository: rest, tag: None, digest },
+        }
+    }
+
+    /// Tag and digest, where there are any.
+    pub(crate) fn check_version(&self) -> Result<(), SyntaxError> {
+        self.digest.map_or(Ok(()), digest)?;
+        self.tag.map_or(Ok(()), tag)
+    }
+}
+
 /// An image: repository with an optional tag or digest.
 pub(crate) fn image(text: &str) -> Result<(), SyntaxError> {
-    let (rest, digest_part) = text.split_once('@').map_or((text, None), |(rest, digest)| (rest, Some(digest)));
-    if let Some(text) = digest_part {
-        digest(text)?;
-    }
-    let slash = rest.rfind('/').map_or(0, |at| at + 1);
-    match rest[slash..].split_once(':') {
-        Some((name, text)) => {
-            tag(text)?;
-            repository(&rest[..slash + name.len()])
-        }
-        None => repository(rest),
-    }
+    let name = ImageName::split(text);
+    name.check_version()?;
+    repository(name.repository)
+}
+
+/// A range of versions, as helm reads them.
+pub(crate) fn version_range(text: &str) -> Result<(), SyntaxError> {
+    let rule = "write it like 1.2.3, ^1.2.0, ~1.2, \">=1.2 <2.0\" or 1.x";
+    let wrong = |_| SyntaxError::Name { value: shown(text), what: "a version range", rule };
+    text.parse::<crate::versions::Constraint>().map(drop).map_err(wrong)
 }
 
 #[cfg(test)]

@@ -57,6 +57,8 @@ pub(super) async fn pump(
                 logged.write(bytes);
                 logged.room().await;
             }
+            // What a tap writes into the log has to find room there as well.
+            Output::Quiet if tapped.is_some() => logged.room().await,
             Output::Quiet => {}
             Output::Capture { limit } => {
                 let room = limit.saturating_sub(into.captured.len());

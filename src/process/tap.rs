@@ -5,7 +5,7 @@ use std::{fmt, sync::Arc};
 use crate::logs::Stream;
 
 /// Most bytes of a line that are shown; the rest of a longer one is left out.
-const LONGEST: usize = 16 * 1024;
+const LONGEST: usize = 1 << 20;
 
 /// Is called with every line as it arrives, from the task that reads it: it must not block. Lines are as the tool wrote them, secrets
 /// included, without their ends.

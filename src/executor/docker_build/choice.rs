@@ -15,7 +15,7 @@ use crate::{
 
 /// Every backend of this build of the runner that the setting allows, in the order in which they are tried.
 pub(crate) fn candidates(settings: &Settings) -> Vec<Box<dyn Backend>> {
-    let all: Vec<(DockerBackend, Box<dyn Backend>)> = vec![];
+    let all: Vec<(DockerBackend, Box<dyn Backend>)> = vec![(DockerBackend::BuildKit, Box::new(super::buildkit::BuildKit::new(settings)))];
     let wanted = settings.docker.backend;
     all.into_iter().filter(|(which, _)| wanted == DockerBackend::Auto || wanted == *which).map(|(_, backend)| backend).collect()
 }

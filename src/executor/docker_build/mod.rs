@@ -15,6 +15,7 @@
 //! Called by the agent, which dispatches on the plan.
 
 mod backend;
+mod buildkit;
 mod choice;
 mod image;
 mod outputs;

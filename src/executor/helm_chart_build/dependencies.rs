@@ -17,15 +17,14 @@ use crate::{
     job::{Failure, FailureKind},
     provenance::Material,
     shutdown::Cancel,
+    versions::{Constraint, NotARange, NotAVersion, Version},
 };
 
 use super::{
     budget::Budget,
     chart::{Chart, ChartError, Loader, Subchart},
-    constraint::{Constraint, NotARange},
     folder::{ChartFolder, FolderError},
     metadata::{API_V1, Dependency},
-    version::{NotAVersion, Version},
 };
 
 /// Most dependencies of one chart.

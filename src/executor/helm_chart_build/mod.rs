@@ -19,7 +19,6 @@ mod archive;
 mod artifact;
 mod budget;
 mod chart;
-mod constraint;
 mod decode;
 mod dependencies;
 mod folder;
@@ -32,6 +31,5 @@ mod repository;
 mod run;
 mod source;
 mod validate;
-mod version;
 
 pub use run::{HelmChartBuild, Work};

@@ -1,10 +1,10 @@
 //! Whether a Chart.yaml makes sense, by helm's rules (`Metadata.Validate`), and the cleaning of its texts that goes with it.
 
+use crate::versions::{Constraint, Version};
+
 use super::{
-    constraint::Constraint,
     decode::{Defect, Problem},
     metadata::{API_V1, API_V2, Dependency, Metadata},
-    version::Version,
 };
 
 /// Cleans and checks `metadata`, which was read from `file`.

@@ -7,13 +7,12 @@
 //!
 //! Called by the supervisor's dispatch.
 
-mod outputs;
-
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 
 use crate::{
-    executor::{Context, Executor, Made, Readiness},
+    executor::{Context, Executor, Made, Readiness, shared::copied},
     job::{ExecutionId, Failure, FailureKind, JobId, Platform},
     oci::{
         self, Location, Repository,
@@ -73,7 +72,7 @@ impl Executor for OciSync {
         cx.log.info(format_args!("{} {} → {} {}", source.display(), plan.src_tag, destination.display(), work.tag));
         let options = options(plan)?;
         let report = oci::copy(cx.oci_cx(), source, &plan.src_tag, destination, &work.tag, &options).await?;
-        cx.log.info(outputs::summary(&report));
+        cx.log.info(copied::summary(&report));
         work.report = Some(report);
         Ok(())
     }
@@ -83,7 +82,11 @@ impl Executor for OciSync {
         // The destination has said what it stored; asking once more would only be a race with the next job.
         let report = work.report.ok_or_else(|| Failure::new(FailureKind::Internal, "nothing was copied"))?;
         // A copy has the provenance that its source has; referrers travel with it.
-        Ok(outputs::outputs(report, &work.source, &plan.src_tag).into())
+        let (digest, no_op) = (report.artifact.digest.clone(), report.no_op);
+        Ok(copied::outputs(report)
+            .with("source", json!({"repository": work.source.display(), "reference": plan.src_tag, "digest": digest}))
+            .with("no_op", Value::Bool(no_op))
+            .into())
     }
 
     async fn cleanup(&self, _cx: &Context, _handle: &Handle) -> Result<(), Failure> {

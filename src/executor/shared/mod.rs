@@ -1,5 +1,6 @@
-//! What several executors do the same way: fetch the source, find the destination, look for tools.
+//! What several executors do the same way: fetch the source, find the destination, look for tools, report copies.
 
+pub(crate) mod copied;
 mod source;
 mod target;
 pub(crate) mod tool;

@@ -11,6 +11,7 @@
 //! Blocking: call it from `tokio::task::spawn_blocking`. Called by the executors that make artifacts.
 
 mod header;
+pub mod zip;
 
 use std::{
     collections::BTreeSet,
@@ -50,6 +51,9 @@ pub enum PackError {
         /// Its size.
         size: u64,
     },
+    /// Zip without Zip64 counts in 32 and 16 bits.
+    #[error("'{0}' does not fit: a zip archive may have 65534 files and 4 GiB")]
+    ZipLimit(String),
     /// The file gave another number of bytes than announced.
     #[error("'{name}' changed while it was packed: {expected} bytes were announced, {actual} read")]
     Changed {
@@ -72,7 +76,7 @@ impl From<PackError> for Failure {
     fn from(error: PackError) -> Self {
         match error {
             PackError::Name(_) | PackError::Duplicate(_) => Self::new(FailureKind::InvalidSource, error.to_string()),
-            PackError::TooLarge { .. } => Self::new(FailureKind::LimitExceeded, error.to_string()),
+            PackError::TooLarge { .. } | PackError::ZipLimit(_) => Self::new(FailureKind::LimitExceeded, error.to_string()),
             PackError::Changed { .. } => Self::new(FailureKind::Io, error.to_string()),
             PackError::Cancelled(stopped) => stopped.into(),
             PackError::Io(error) => Self::from(error).context("the archive cannot be written"),

@@ -10,7 +10,7 @@ use std::sync::{
 };
 
 use async_trait::async_trait;
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use futures_util::{StreamExt as _, TryStreamExt as _};
 use tokio::sync::{oneshot, watch};
 
@@ -95,6 +95,10 @@ impl Job {
         }
     }
 
+    fn is_config(&self, blob: &Descriptor) -> bool {
+        self.config.as_ref() == Some(&blob.digest)
+    }
+
     pub(super) fn note_platform(&self, config: &[u8]) {
         if let Some(platform) = platform::of_config(config) {
             // Only ever set to the same value.
@@ -113,26 +117,27 @@ impl Job {
     }
 
     async fn send_any(&self, blob: &Descriptor) -> Result<Stored, Error> {
-        let cx = self.cx();
-        let inline = if self.config.as_ref() == Some(&blob.digest) {
-            let config = self.source.blob(cx, blob, platform::MAX_CONFIG).await?;
-            self.note_platform(&config);
-            Some(config)
-        } else {
-            blob.inline()
-        };
-        if let Some(content) = inline {
+        let is_config = self.is_config(blob);
+        if let Some(content) = blob.inline() {
+            if is_config {
+                self.note_platform(&content);
+            }
             raised(&self.begun, &self.cancel).await?;
-            return Box::pin(self.destination.put_blob(cx, blob, &content, Some(&self.source))).await;
+            return Box::pin(self.destination.put_blob(self.cx(), blob, &content, Some(&self.source))).await;
         }
-        match self.stream(blob).await {
+        let stored = match self.stream(blob).await {
             // Damage on the way heals; damage in the source comes again.
             Err(Error::Content(error @ ContentError::Digest { .. })) => {
                 self.log.warn(format_args!("{error}; fetching it once more"));
                 self.stream(blob).await
             }
             result => result,
+        }?;
+        if is_config && self.platform.get().is_none() && stored != Stored::Uploaded {
+            // The destination had it, so that its bytes did not come by.
+            self.note_platform(&self.source.blob(self.cx(), blob, platform::MAX_CONFIG).await?);
         }
+        Ok(stored)
     }
 
     /// Hands a blob's bytes through.
@@ -191,12 +196,23 @@ impl SourceBlob<'_> {
         let receiver = self.early.lock().unwrap_or_else(PoisonError::into_inner).take()?;
         receiver.await.ok()
     }
+
+    /// The configuration in one piece, its platform noted.
+    async fn read_config(&self, cx: Cx<'_>, mut stream: ByteStream) -> Result<ByteStream, Error> {
+        let mut config = BytesMut::new();
+        while let Some(piece) = cx.cancel.run(stream.next()).await? {
+            config.extend_from_slice(&piece?);
+        }
+        self.job.note_platform(&config);
+        Ok(futures_util::stream::once(std::future::ready(Ok(config.freeze()))).boxed())
+    }
 }
 
 #[async_trait]
 impl BlobSource for SourceBlob<'_> {
     async fn open(&self, cx: Cx<'_>, offset: u64) -> Result<ByteStream, Error> {
-        let hash = self.hashes().await?;
+        let is_config = self.job.is_config(self.blob);
+        let hash = is_config || self.hashes().await?;
         self.meter.reset(offset);
         let meter = Arc::clone(&self.meter);
         let begin = if hash { 0 } else { offset };
@@ -204,7 +220,9 @@ impl BlobSource for SourceBlob<'_> {
             Some(early) if begin == 0 => early?,
             _ => self.job.source.open_blob(cx, self.blob, begin).await?,
         };
-        let stream = if hash { skip(verified(stream, self.blob, self.job.source.display()), offset) } else { stream };
+        let stream = if hash { verified(stream, self.blob, self.job.source.display()) } else { stream };
+        let stream = if is_config { self.read_config(cx, stream).await? } else { stream };
+        let stream = if hash { skip(stream, offset) } else { stream };
         Ok(stream.inspect_ok(move |piece: &Bytes| meter.add(piece.len() as u64)).boxed())
     }
 }

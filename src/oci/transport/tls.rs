@@ -22,7 +22,7 @@ pub(super) struct ClientKey {
 const USER_AGENT: &str = concat!("build-runner/", env!("CARGO_PKG_VERSION"));
 
 /// Idle connections kept per host: as many as there may be blobs in flight.
-const IDLE_CONNECTIONS: usize = 32;
+const IDLE_CONNECTIONS: usize = 64;
 
 /// Makes aws-lc-rs the process's cryptography; whoever was first wins, and it is always the same one.
 pub(super) fn install_provider() {

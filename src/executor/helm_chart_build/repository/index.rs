@@ -3,12 +3,8 @@
 use crate::{
     digest::Digest,
     job::{Failure, FailureKind},
+    versions::{Constraint, NotARange, Version},
     yaml::{self, Dialect, Limits, Node},
-};
-
-use super::super::{
-    constraint::{Constraint, NotARange},
-    version::Version,
 };
 
 /// Longest index; the largest public ones have about 20 MiB.

@@ -6,17 +6,10 @@ use crate::{
     executor::Context,
     job::{Failure, FailureKind},
     oci::{self, Credentials, Location, Manifest, media_type},
+    versions::{Constraint, NotARange, Version},
 };
 
-use super::{
-    super::{
-        constraint::{Constraint, NotARange},
-        dependencies::Fetched,
-        version::Version,
-    },
-    MAX_ARCHIVE, OCI,
-    index::listed,
-};
+use super::{super::dependencies::Fetched, MAX_ARCHIVE, OCI, index::listed};
 
 /// The layer type of Helm before 3.7, still pulled by helm.
 const LEGACY_CHART: &str = "application/tar+gzip";

@@ -74,7 +74,21 @@ impl ResultRequest {
         }
         // A receipt has nothing that JSON cannot say; were it otherwise, the word alone still makes the result count.
         let contents = serde_json::to_string(receipt).unwrap_or_else(|_| json!({"outcome": text_of(&receipt.outcome)}).to_string());
-        Self { success, error_metadata, contents, ..Self::default() }
+        Self { success, error_metadata, contents, ..Self::default() }.with_source(receipt.outputs.details.get("source"))
+    }
+
+    /// Adds what `outputs.source` of a `container-image-build` says; other sources (of git, say) have no reference that was resolved.
+    fn with_source(mut self, source: Option<&Value>) -> Self {
+        let Some(source) = source.filter(|source| source["resolved_at"].is_string()) else { return self };
+        let text = |key: &str| source[key].as_str().unwrap_or_default().to_owned();
+        self.source_ref = text("ref");
+        self.source_image = text("image");
+        self.resolved_tag = text("resolved_tag");
+        self.source_digest = text("digest");
+        self.source_media_type = text("media_type");
+        self.resolved_at = text("resolved_at").parse().ok();
+        self.no_op = source["no_op"].as_bool().unwrap_or_default();
+        self
     }
 }
 

@@ -28,6 +28,21 @@ wire_object! {
         contents_compressed: String,
         /// `contents_display`, gzip in URL-safe base 64.
         contents_display_compressed: String,
+        /// What was copied, for a job that copies an image: `HOST/NAME:TAG` or `HOST/NAME@DIGEST`.
+        source_ref: String,
+        /// The image as the plan names it.
+        source_image: String,
+        /// The tag that was asked for or chosen.
+        resolved_tag: String,
+        /// The digest it led to.
+        source_digest: String,
+        /// Media type of what has that digest.
+        source_media_type: String,
+        /// When that was found out (RFC 3339, nanoseconds).
+        #[schema(value_type = Option<String>, format = DateTime)]
+        resolved_at: Option<Timestamp>,
+        /// Whether it is what the build before had copied.
+        no_op: bool,
     }
 }
 

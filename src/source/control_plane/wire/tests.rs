@@ -136,6 +136,30 @@ fn outputs_carry_the_artifact_for_old_and_new_planes() {
 }
 
 #[test]
+fn the_result_says_what_was_copied() {
+    let source = json!({
+        "ref": "docker.io/library/nginx:1.27.1", "image": "nginx", "resolved_tag": "1.27.1", "digest": "sha256:ab", "media_type": "x/y",
+        "resolved_at": "2026-01-02T03:04:05.000000006Z", "no_op": true,
+    });
+    let result = |source: Value| ResultRequest::of(&receipt(Outcome::Succeeded(Box::new(Outputs::default().with("source", source)))));
+    let sent = serde_json::to_value(result(source)).expect("JSON");
+    for (key, value) in [
+        ("source_ref", json!("docker.io/library/nginx:1.27.1")),
+        ("source_image", json!("nginx")),
+        ("resolved_tag", json!("1.27.1")),
+        ("source_digest", json!("sha256:ab")),
+        ("source_media_type", json!("x/y")),
+        ("resolved_at", json!("2026-01-02T03:04:05.000000006Z")),
+        ("no_op", json!(true)),
+    ] {
+        assert_eq!(sent[key], value, "{key}");
+    }
+    // A source of git has a ref, too.
+    let sent = serde_json::to_value(result(json!({"ref": "main", "digest": "x"}))).expect("JSON");
+    assert!(sent.get("source_ref").is_none() && sent.get("source_digest").is_none(), "{sent}");
+}
+
+#[test]
 fn a_cancelled_execution_has_a_result_and_no_outputs() {
     let receipt = receipt(Outcome::Cancelled(CancelCause::Requested));
     let result = ResultRequest::of(&receipt);

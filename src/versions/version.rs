@@ -15,13 +15,16 @@ pub(crate) struct Version {
     pub(crate) patch: u64,
     /// After the `-`; empty for a release.
     pub(crate) pre: String,
+    /// After the `+`; empty when there is none.
+    pub(crate) metadata: String,
     original: String,
 }
 
 impl Version {
     /// A version made of numbers.
     pub(crate) fn of(major: u64, minor: u64, patch: u64, pre: &str) -> Self {
-        Self { major, minor, patch, pre: pre.to_owned(), original: format!("{major}.{minor}.{patch}") }
+        let original = format!("{major}.{minor}.{patch}");
+        Self { major, minor, patch, pre: pre.to_owned(), metadata: String::new(), original }
     }
 
     /// The text it was read from.
@@ -67,7 +70,8 @@ impl FromStr for Version {
             return Err(wrong());
         }
         let [major, minor, patch] = numbers;
-        Ok(Self { major, minor, patch, pre: pre.to_owned(), original: original.to_owned() })
+        let metadata = metadata.unwrap_or_default().to_owned();
+        Ok(Self { major, minor, patch, pre: pre.to_owned(), metadata, original: original.to_owned() })
     }
 }
 
@@ -85,7 +89,7 @@ impl Ord for Version {
 }
 
 /// Part by part: numbers by value and before words, fewer parts before more.
-fn pre_releases(left: &str, right: &str) -> Ordering {
+pub(super) fn pre_releases(left: &str, right: &str) -> Ordering {
     let (mut left, mut right) = (left.split('.'), right.split('.'));
     loop {
         let order = match (left.next(), right.next()) {

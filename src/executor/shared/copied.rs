@@ -1,17 +1,16 @@
-//! What a copy reports.
+//! What a copy reports, in the log and in the outputs.
+//!
+//! Called by the executors that copy.
 
 use serde_json::{Map, Value, json};
 
 use crate::{
     job::Outputs,
-    oci::{
-        Repository,
-        transfer::{CopiedReferrer, CopyReport},
-    },
+    oci::transfer::{CopiedReferrer, CopyReport},
 };
 
 /// One line for the log.
-pub(super) fn summary(report: &CopyReport) -> String {
+pub(crate) fn summary(report: &CopyReport) -> String {
     let digest = &report.artifact.digest;
     if report.no_op {
         return format!("{digest} was there already");
@@ -24,18 +23,15 @@ pub(super) fn summary(report: &CopyReport) -> String {
     )
 }
 
-/// The artifact, and what only this job type has.
-pub(super) fn outputs(report: CopyReport, source: &Repository, reference: &str) -> Outputs {
+/// The artifact, and beside it `image`, `referrers` and `blobs`.
+pub(crate) fn outputs(report: CopyReport) -> Outputs {
     let image = image(&report);
-    let digest = report.artifact.digest.clone();
     let referrers: Vec<Value> = report.referrers.iter().map(referrer).collect();
     let blobs = report.blobs;
     Outputs::of(report.artifact)
         .with("image", image)
-        .with("source", json!({"repository": source.display(), "reference": reference, "digest": digest}))
         .with("referrers", Value::Array(referrers))
         .with("blobs", json!({"uploaded": blobs.uploaded, "mounted": blobs.mounted, "present": blobs.present, "bytes": blobs.bytes}))
-        .with("no_op", Value::Bool(report.no_op))
 }
 
 /// The hosted control plane's keys; its `size` is that of the manifest alone.

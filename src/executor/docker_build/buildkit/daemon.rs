@@ -1,0 +1,234 @@
+//! A BuildKit daemon for one build: started in namespaces of its own, with a cache that the next build finds again.
+//!
+//! It runs under `unshare` as the first process of a process namespace and in a mount namespace: when it dies, however that happens, the kernel ends
+//! every container and takes every mount with it. What is left then is a control group and runc's notes, which [`clean_up`] removes.
+//!
+//! Caches: `<state>/cache/docker-build/buildkit/<n>`, one daemon each at a time, held by a lock; builds side by side take different ones, and a
+//! build after another the same one.
+
+use std::{
+    fmt::Write as _,
+    future::Future,
+    io,
+    path::{Path, PathBuf},
+    pin::pin,
+    time::Duration,
+};
+
+use super::super::{Handle, Request, choice};
+use crate::{
+    executor::{Context, Settings, shared::blocking},
+    job::{CancelCause, Failure, FailureKind},
+    logs::JobLog,
+    process::{Command, Environment, Error, Output, stop_execution},
+    shutdown::Cancel,
+};
+
+/// Where the daemon listens: in the folder that it and buildctl run in, whose real path may be longer than a socket's name can be.
+pub(super) const ADDRESS: &str = "unix:///proc/self/cwd/buildkitd.sock";
+const SOCKET: &str = "buildkitd.sock";
+
+/// How long the daemon may take to listen; a large cache on a slow disk takes its time.
+const STARTING: Duration = Duration::from_secs(60);
+/// How often is looked whether it does.
+const LOOK: Duration = Duration::from_millis(10);
+/// Most builds side by side.
+const MOST: usize = 256;
+/// Where runc keeps its notes about containers of root.
+const RUNC: &str = "/run/runc";
+
+/// The container runtime that is there.
+pub(super) fn runtime(environment: &Environment) -> Option<&'static str> {
+    ["runc", "crun"].into_iter().find(|name| environment.find(name).is_some())
+}
+
+/// A daemon that is about to be started.
+pub(super) struct Daemon {
+    command: Command,
+    socket: PathBuf,
+    /// Nobody else uses the cache while this is held.
+    _lock: fs_err::File,
+}
+
+impl Daemon {
+    /// Takes a cache and writes the daemon's configuration.
+    pub(super) async fn new(cx: &Context, settings: &Settings, request: &Request, handle: &Handle) -> Result<Self, Failure> {
+        let folder = caches(&settings.state_dir);
+        let (root, lock) = blocking(move || take(&folder)).await??;
+        let environment = cx.workspace.environment();
+        let runtime = runtime(&environment).unwrap_or("runc");
+        let workspace = cx.workspace.root();
+        let config = workspace.join("buildkitd.toml");
+        fs_err::write(&config, configuration(&root, runtime, settings.docker.cache_limit, request, handle, workspace)?)?;
+        let command = cx
+            .workspace
+            .command("unshare")
+            .args(["--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "--", "buildkitd", "--config"])
+            .arg(config)
+            .stdout(Output::Quiet)
+            .stderr(Output::Quiet);
+        Ok(Self { command, socket: workspace.join(SOCKET), _lock: lock })
+    }
+
+    /// Runs the daemon while `work` is done, and ends it with it.
+    pub(super) async fn while_it_runs<T>(self, cx: &Context, work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+        let (stop, quiet) = (Cancel::new(), JobLog::discard());
+        let mut running = pin!(self.command.run(&stop, &quiet));
+        let socket = self.socket;
+        let mut work = pin!(async {
+            cx.cancel.run(listens(&socket)).await??;
+            work.await
+        });
+        tokio::select! {
+            // It ends by itself only when something is wrong with it.
+            ended = &mut running => Err(died(ended.map(|done| done.tail))),
+            result = &mut work => {
+                stop.cancel(CancelCause::Shutdown);
+                // Cancelled is what it is meant to be.
+                let _ = running.await;
+                result
+            }
+        }
+    }
+}
+
+/// Resolves when the daemon listens.
+async fn listens(socket: &Path) -> Result<(), Failure> {
+    let appears = async {
+        while !socket.exists() {
+            tokio::time::sleep(LOOK).await;
+        }
+    };
+    let late =
+        |_| Failure::new(FailureKind::Io, format!("buildkitd did not listen within {} s", STARTING.as_secs())).with_tool("buildkitd", None);
+    tokio::time::timeout(STARTING, appears).await.map_err(late)
+}
+
+fn died(ended: Result<Vec<String>, Error>) -> Failure {
+    let tail = match ended {
+        Ok(tail) => tail,
+        Err(error) => return error.into(),
+    };
+    let last = tail.last().cloned().unwrap_or_default();
+    let failure = Failure::new(FailureKind::Io, format!("buildkitd ended in the middle of the build: {last}")).with_tool("buildkitd", None);
+    tail.into_iter().fold(failure, |failure, line| failure.with_evidence("buildkitd", line))
+}
+
+fn caches(state: &Path) -> PathBuf {
+    choice::cache_folder(state).join("buildkit")
+}
+
+/// The first cache that nobody uses. Blocking.
+fn take(folder: &Path) -> io::Result<(PathBuf, fs_err::File)> {
+    fs_err::create_dir_all(folder)?;
+    let folder = fs_err::canonicalize(folder)?;
+    for number in 0..MOST {
+        let file = fs_err::OpenOptions::new().create(true).truncate(false).write(true).open(folder.join(format!("{number}.lock")))?;
+        match file.file().try_lock() {
+            Ok(()) => {
+                let root = folder.join(number.to_string());
+                forget_containers(&root);
+                return Ok((root, file));
+            }
+            Err(std::fs::TryLockError::WouldBlock) => {}
+            Err(std::fs::TryLockError::Error(error)) => return Err(error),
+        }
+    }
+    Err(io::Error::other(format!("{MOST} builds are running already")))
+}
+
+/// Removes what containers of a killed daemon left in the cache `root`, which nobody uses, and in runc's notes. What is still mounted stays: it is not ours.
+fn forget_containers(root: &Path) {
+    let mounted = std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+    if mounted.contains(&*root.to_string_lossy()) {
+        return;
+    }
+    let bundles = std::fs::read_dir(root).into_iter().flatten().flatten().map(|entry| entry.path().join("executor"));
+    for entry in bundles.filter_map(|folder| std::fs::read_dir(folder).ok()).flatten().flatten() {
+        let path = entry.path();
+        if path.join("config.json").is_file() {
+            let notes = Path::new(RUNC).join(entry.file_name());
+            // Names are random and ours; what cannot be removed is in nobody's way.
+            let _ = std::fs::remove_dir_all(&notes);
+            let _ = std::fs::remove_dir_all(&path);
+        }
+    }
+}
+
+/// `buildkitd.toml` (buildkit `docs/buildkitd.toml.md`). `maxUsedSpace` is the cap; `reservedSpace` alone is none.
+fn configuration(root: &Path, runtime: &str, limit: u64, request: &Request, handle: &Handle, workspace: &Path) -> Result<String, Failure> {
+    let quoted = |text: &str| serde_json::Value::from(text).to_string();
+    let path = |path: &Path| {
+        path.to_str()
+            .map(quoted)
+            .ok_or_else(|| Failure::new(FailureKind::Io, format!("'{}' is no text, as buildkitd wants its paths", path.display())))
+    };
+    let mut text = String::new();
+    let mut line = |line: String| {
+        let _ = writeln!(text, "{line}");
+    };
+    line(format!("root = {}", path(root)?));
+    line("insecure-entitlements = [\"network.host\"]".to_owned());
+    line(format!("[grpc]\naddress = [{}]", quoted(ADDRESS)));
+    line(format!("[otel]\nsocketPath = {}", path(&workspace.join("otel.sock"))?));
+    line(format!("[worker.oci]\nenabled = true\ngc = true\nbinary = {}", quoted(runtime)));
+    line(format!("defaultCgroupParent = {}", quoted(&handle.name)));
+    line(format!("maxUsedSpace = {limit}\nreservedSpace = {}", limit / 10));
+    line("[worker.containerd]\nenabled = false".to_owned());
+    let mut hosts: Vec<(&str, bool)> = request.registries.iter().map(|registry| (registry.host.as_str(), registry.plain_http)).collect();
+    hosts.extend(
+        request
+            .plain_http_hosts
+            .iter()
+            .filter(|host| request.registries.iter().all(|known| known.host != **host))
+            .map(|host| (host.as_str(), true)),
+    );
+    for (host, plain) in hosts {
+        line(format!("[registry.{}]\nhttp = {plain}", quoted(host)));
+        if let Some(file) = request.ca_file.as_deref().filter(|_| !plain) {
+            line(format!("ca = [{}]", path(file)?));
+        }
+    }
+    Ok(text)
+}
+
+/// Ends what is left of the daemon and its containers, and removes its control groups.
+pub(super) async fn clean_up(settings: &Settings, handle: &Handle) -> Result<(), Failure> {
+    let (name, folder) = (handle.name.clone(), caches(&settings.state_dir));
+    blocking(move || {
+        if let Some(execution) = name.strip_prefix("build-runner-") {
+            let left = stop_execution(execution);
+            if !left.is_empty() {
+                // A namespace dies with its first process; its control groups are empty a moment later.
+                std::thread::sleep(Duration::from_millis(200));
+            }
+        }
+        if folder.is_dir() {
+            drop(take(&folder)?);
+        }
+        Ok(remove_groups(Path::new("/sys/fs/cgroup"), &name)?)
+    })
+    .await?
+}
+
+/// Removes the control groups called `name`: directly below the root (version 2) and below each controller (version 1). Blocking.
+fn remove_groups(root: &Path, name: &str) -> io::Result<()> {
+    let controllers = std::fs::read_dir(root).into_iter().flatten().flatten().map(|entry| entry.path().join(name));
+    for group in std::iter::once(root.join(name)).chain(controllers).filter(|group| group.is_dir()) {
+        remove_group(&group)?;
+    }
+    Ok(())
+}
+
+/// A group goes when it is empty, innermost first; its files go with it.
+fn remove_group(group: &Path) -> io::Result<()> {
+    for entry in fs_err::read_dir(group)?.flatten() {
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            remove_group(&entry.path())?;
+        }
+    }
+    match fs_err::remove_dir(group) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,119 @@
+//! The `BuildKit` backend: `buildctl` talks to a daemon of this machine, to one that the configuration names, or to a private one that lives as long
+//! as the build.
+//!
+//! ```text
+//!  Request ─► arguments ─► buildctl ──rawjson──► progress ─► log lines, steps, base images, the step that failed ─► failure
+//!               DOCKER_CONFIG of the job ┘  └─► layout folder
+//!  daemon: setting, else the usual sockets, else (root) buildkitd in namespaces of its own under <state>/cache/docker-build/buildkit
+//! ```
+//!
+//! Invariants: buildctl sees the environment of every tool (allow-list) and a docker configuration of nothing but the job's registries; a
+//! cancelled buildctl cancels its solve in the daemon; a private daemon does not outlive the build, whatever happens to the runner's task.
+
+mod address;
+mod arguments;
+mod credentials;
+mod daemon;
+mod diagnosis;
+mod event;
+mod failure;
+mod progress;
+mod steps;
+
+use std::{path::Path, sync::Arc};
+
+use async_trait::async_trait;
+
+use super::{Backend, Built, Handle, Request};
+use crate::{
+    executor::{Context, Readiness, Settings},
+    job::{Failure, FailureKind},
+    process::{Output, Tap},
+};
+
+use address::Place;
+use daemon::Daemon;
+use progress::Progress;
+
+/// What to do where there is no buildctl.
+const INSTALL: &str = "install buildctl and buildkitd (https://github.com/moby/buildkit/releases)";
+
+/// Builds with `BuildKit`.
+#[derive(Debug, Clone)]
+pub(crate) struct BuildKit {
+    settings: Settings,
+}
+
+impl BuildKit {
+    pub(crate) fn new(settings: &Settings) -> Self {
+        Self { settings: settings.clone() }
+    }
+
+    /// Lets the daemon at `address` build.
+    async fn solve(&self, cx: &Context, request: &Request, address: &str) -> Result<Built, Failure> {
+        let config = credentials::write(cx, &request.registries)?;
+        let progress = Arc::new(Progress::new(cx));
+        let seen = Arc::clone(&progress);
+        let command = cx
+            .workspace
+            .command("buildctl")
+            .remedy(INSTALL)
+            .env("DOCKER_CONFIG", &config)
+            .args(arguments::build(request, address))
+            .stdout(Output::Quiet)
+            .stderr(Output::Quiet)
+            .tap(Tap::new(move |_, line| seen.line(line)));
+        let (done, version) = tokio::join!(command.run(&cx.cancel, &cx.log), address::version(address, cx.workspace.root()));
+        let done = done?;
+        let summary = progress.finish();
+        if !done.exit.is_success() {
+            return Err(failure::of(cx, request, &done, summary));
+        }
+        Ok(Built {
+            layout: request.out.clone(),
+            materials: summary.materials,
+            sboms: Vec::new(),
+            steps: summary.steps,
+            version: version.unwrap_or_default(),
+        })
+    }
+}
+
+#[async_trait]
+impl Backend for BuildKit {
+    fn name(&self) -> &'static str {
+        "buildkit"
+    }
+
+    async fn probe(&self) -> Readiness {
+        match address::find(&self.settings.docker).await {
+            Ok(Place::At(address)) => match address::version(&address, Path::new("/")).await {
+                Some(version) => Readiness::Ready(format!("buildkitd {version} at {address}")),
+                None => Readiness::NotReady {
+                    reason: format!("buildkitd at {address} does not answer"),
+                    remedy: "start it again, or check who may connect to it".to_owned(),
+                },
+            },
+            Ok(Place::Private) => Readiness::Ready("a private buildkitd for each build".to_owned()),
+            Err(address::Unusable { reason, remedy }) => Readiness::NotReady { reason, remedy },
+        }
+    }
+
+    async fn build(&self, cx: &Context, request: &Request, handle: &Handle) -> Result<Built, Failure> {
+        if request.sbom {
+            cx.log.warn("generate_sbom: this backend makes no lists of contents; name a file of the source in sbom instead");
+        }
+        match cx.cancel.run(address::find(&self.settings.docker)).await? {
+            Ok(Place::At(address)) => self.solve(cx, request, &address).await,
+            Ok(Place::Private) => {
+                let daemon = Daemon::new(cx, &self.settings, request, handle).await?;
+                daemon.while_it_runs(cx, self.solve(cx, request, daemon::ADDRESS)).await
+            }
+            Err(address::Unusable { reason, remedy }) => Err(Failure::new(FailureKind::ToolMissing, format!("{reason}: {remedy}"))),
+        }
+    }
+
+    async fn cleanup(&self, _cx: &Context, handle: &Handle) -> Result<(), Failure> {
+        daemon::clean_up(&self.settings, handle).await
+    }
+}

@@ -1,0 +1,162 @@
+//! A place in the text: what comes next, comments and spaces skipped, newlines skipped only where they mean nothing.
+
+use super::{Problem, SyntaxError, Upward};
+
+/// Deepest nesting of expressions and blocks.
+const MAX_DEPTH: u32 = 100;
+
+/// Reads a text from its beginning to its end.
+#[derive(Debug)]
+pub(super) struct Cursor<'a> {
+    pub(super) text: &'a str,
+    pub(super) at: usize,
+    /// Whether newlines mean nothing here: inside parentheses, brackets, interpolations.
+    free: bool,
+    depth: u32,
+    pub(super) upward: Vec<Upward>,
+}
+
+impl<'a> Cursor<'a> {
+    pub(super) fn new(text: &'a str) -> Self {
+        let at = if text.starts_with('\u{feff}') { '\u{feff}'.len_utf8() } else { 0 };
+        Self { text, at, free: false, depth: 0, upward: Vec::new() }
+    }
+
+    /// Everything that is not read yet.
+    pub(super) fn rest(&self) -> &'a str {
+        &self.text[self.at..]
+    }
+
+    pub(super) fn starts_with(&self, text: &str) -> bool {
+        self.rest().starts_with(text)
+    }
+
+    /// Reads `text` if it comes next.
+    pub(super) fn eat(&mut self, text: &str) -> bool {
+        let found = self.starts_with(text);
+        if found {
+            self.at += text.len();
+        }
+        found
+    }
+
+    pub(super) fn is_done(&self) -> bool {
+        self.at == self.text.len()
+    }
+
+    pub(super) fn peek(&self) -> Option<char> {
+        self.rest().chars().next()
+    }
+
+    pub(super) fn next(&mut self) -> Option<char> {
+        let next = self.peek()?;
+        self.at += next.len_utf8();
+        Some(next)
+    }
+
+    pub(super) fn at_newline(&self) -> bool {
+        self.starts_with("\n") || self.starts_with("\r\n")
+    }
+
+    /// Reads one line end.
+    pub(super) fn eat_newline(&mut self) -> bool {
+        self.eat("\n") || self.eat("\r\n")
+    }
+
+    /// Skips spaces and comments, and newlines where they mean nothing.
+    pub(super) fn skip(&mut self) -> Result<(), SyntaxError> {
+        loop {
+            let rest = self.rest();
+            if rest.starts_with([' ', '\t']) {
+                self.at += 1;
+            } else if rest.starts_with('#') || rest.starts_with("//") {
+                // The line's end stays: it ends an argument.
+                let end = rest.find('\n').unwrap_or(rest.len());
+                self.at += rest[..end].trim_end_matches('\r').len();
+            } else if rest.starts_with("/*") {
+                let Some(end) = rest[2..].find("*/") else {
+                    return Err(self.unclosed(self.at, "the comment that begins with /*", "*/"));
+                };
+                self.at += end + 4;
+            } else if !(self.free && self.eat_newline()) {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Skips spaces, comments and newlines.
+    pub(super) fn skip_lines(&mut self) -> Result<(), SyntaxError> {
+        loop {
+            self.skip()?;
+            if !self.eat_newline() {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Runs `inner` one level deeper, where newlines mean nothing (`free`) or end something.
+    pub(super) fn nested<T>(&mut self, free: bool, inner: impl FnOnce(&mut Self) -> Result<T, SyntaxError>) -> Result<T, SyntaxError> {
+        if self.depth == MAX_DEPTH {
+            return Err(SyntaxError { at: self.at, problem: Problem::TooDeep(MAX_DEPTH) });
+        }
+        let before = std::mem::replace(&mut self.free, free);
+        self.depth += 1;
+        let result = inner(self);
+        self.depth -= 1;
+        self.free = before;
+        result
+    }
+
+    /// Whether newlines mean nothing here.
+    pub(super) const fn is_free(&self) -> bool {
+        self.free
+    }
+
+    /// Reads a name: a letter or `_`, then letters, digits, `_` and `-`.
+    pub(super) fn name(&mut self) -> Option<&'a str> {
+        let rest = self.rest();
+        let first = rest.chars().next()?;
+        if !(first.is_alphabetic() || first == '_') {
+            return None;
+        }
+        let end = rest.find(|c: char| !(c.is_alphanumeric() || matches!(c, '_' | '-'))).unwrap_or(rest.len());
+        self.at += end;
+        Some(&rest[..end])
+    }
+
+    /// Reads that very word.
+    pub(super) fn word(&mut self, word: &str) -> bool {
+        let begin = self.at;
+        let found = self.name() == Some(word);
+        if !found {
+            self.at = begin;
+        }
+        found
+    }
+
+    /// Skips what may be skipped and reads `text`, which has to be there.
+    pub(super) fn expect(&mut self, text: &str, what: &'static str) -> Result<(), SyntaxError> {
+        self.skip()?;
+        if self.eat(text) { Ok(()) } else { Err(self.expected(what)) }
+    }
+
+    pub(super) fn expected(&self, what: &'static str) -> SyntaxError {
+        let found = match self.peek() {
+            None => "the end of the file".to_owned(),
+            Some('\n' | '\r') => "the end of the line".to_owned(),
+            Some('"') => "a quoted string".to_owned(),
+            Some(_) => {
+                let mut ahead = Cursor { text: self.text, at: self.at, free: false, depth: 0, upward: Vec::new() };
+                let word =
+                    ahead.name().map_or_else(|| self.rest().chars().take(1).collect(), |name| name.chars().take(40).collect::<String>());
+                format!("'{}'", word.escape_debug())
+            }
+        };
+        SyntaxError { at: self.at, problem: Problem::Expected { what, found } }
+    }
+
+    #[expect(clippy::unused_self, reason = "reads as the other errors do")]
+    pub(super) const fn unclosed(&self, at: usize, what: &'static str, close: &'static str) -> SyntaxError {
+        SyntaxError { at, problem: Problem::Unclosed { what, close } }
+    }
+}
