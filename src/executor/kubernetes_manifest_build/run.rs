@@ -75,7 +75,7 @@ impl Executor for KubernetesManifestBuild {
     type Work = Work;
 
     async fn probe(&self) -> Readiness {
-        Readiness::Ready(kustomize::readiness())
+        Readiness::Ready(kustomize::readiness().await)
     }
 
     fn handle(&self, _job: &JobId, _execution: &ExecutionId, _plan: &Plan) -> Handle {

@@ -223,7 +223,7 @@ fn a_missing_tool_is_named_with_its_remedy() {
         failure["message"]
             .as_str()
             .unwrap()
-            .starts_with("'helm' is not installed on this machine, and the kustomization has Helm charts in it: curl "),
+            .starts_with("'helm' is not installed on this machine, and the kustomization has Helm charts in it: go install "),
         "{failure}"
     );
     assert_eq!((&failure["tool"], &failure["fault"]), (&json!("helm"), &json!("agent")));

@@ -3,17 +3,13 @@
 use std::path::{Path, PathBuf};
 
 use crate::{
-    executor::Context,
+    executor::{Context, shared::tool::Tool},
     job::{Failure, FailureKind},
     process::{self, Command, Environment, Finished, Output},
 };
 
 use super::{super::manifests::MAX_BYTES, tree::Allowed};
 
-/// How kustomize is installed.
-const INSTALL: &str = "go install sigs.k8s.io/kustomize/kustomize/v5@v5.8.2 (or install kubectl, which has a copy of it)";
-/// How Helm is installed.
-const INSTALL_HELM: &str = "curl -fsSL https://raw.githubusercontent.com/helm/helm/main/scripts/get-helm-4 | bash";
 /// The variables a proxy's password may stand in.
 const PROXIES: [&str; 6] = ["http_proxy", "https_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"];
 
@@ -32,11 +28,13 @@ fn present(environment: &Environment) -> Option<(&'static str, &'static str)> {
 }
 
 /// What can be built here, for people; never a reason not to take jobs, of which most need no command.
-pub(in super::super) fn readiness() -> String {
-    let environment = Environment::new("probe", Path::new("/nonexistent"), Path::new("/nonexistent"));
-    match present(&environment) {
-        Some((program, _)) => format!("inline, oci_artifact, and kustomize by {program}"),
-        None => format!("inline and oci_artifact; kustomize needs the command: {INSTALL}"),
+pub(in super::super) async fn readiness() -> String {
+    match Tool::KUSTOMIZE.look().await {
+        Ok(found) => format!("inline, oci_artifact, and kustomize by {}", found.version),
+        Err(_) if Environment::of_runner(Path::new("/nonexistent"), Path::new("/nonexistent")).find("kubectl").is_some() => {
+            "inline, oci_artifact, and kustomize by kubectl".to_owned()
+        }
+        Err(why) => format!("inline and oci_artifact; kustomizations fail, since {why}: {}", Tool::KUSTOMIZE.install),
     }
 }
 
@@ -53,7 +51,8 @@ impl Kustomize {
         if self.environment.find("helm").is_some() {
             return Ok(());
         }
-        let message = format!("'helm' is not installed on this machine, and the kustomization has Helm charts in it: {INSTALL_HELM}");
+        let message =
+            format!("'helm' is not installed on this machine, and the kustomization has Helm charts in it: {}", Tool::HELM.install);
         Err(Failure::new(FailureKind::ToolMissing, message).with_tool("helm", None))
     }
 
@@ -67,7 +66,7 @@ impl Kustomize {
             .grace(cx.workspace.kill_grace())
             .stdout(Output::Capture { limit: MAX_BYTES })
             .stderr(Output::Log)
-            .remedy(INSTALL);
+            .remedy(format!("{} (kubectl, which has a copy of it, will do)", Tool::KUSTOMIZE.install));
         if allowed.helm {
             command = command.args(["--enable-helm", "--helm-command", "helm"]);
         }

@@ -182,7 +182,8 @@ impl Reader<'_> {
             }
             text.push_str("---\n");
         }
-        text.push_str(document);
+        // Where files were put together, a byte order mark may stand in the middle.
+        text.push_str(document.trim_start_matches('\u{feff}'));
     }
 }
 
