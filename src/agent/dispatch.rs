@@ -52,7 +52,7 @@ impl Executors {
             Plan::HelmChartBuild(plan) => drive(&HelmChartBuild, cx, plan, ledger, cleanup_deadline).await,
             Plan::OciSync(plan) => drive(&OciSync, cx, plan, ledger, cleanup_deadline).await,
             Plan::DockerBuild(plan) => drive(&DockerBuild::new(&self.settings), cx, plan, ledger, cleanup_deadline).await,
-            Plan::ContainerImageBuild(plan) => drive(&ContainerImageBuild, cx, plan, ledger, cleanup_deadline).await,
+            Plan::ContainerImageBuild(plan) => drive(&ContainerImageBuild::new(&self.settings), cx, plan, ledger, cleanup_deadline).await,
             Plan::TerraformModuleBuild(plan) => drive(&TerraformModuleBuild, cx, plan, ledger, cleanup_deadline).await,
             Plan::KubernetesManifestBuild(plan) => {
                 drive(&KubernetesManifestBuild::new(&self.settings), cx, plan, ledger, cleanup_deadline).await
@@ -82,7 +82,7 @@ impl Executors {
             JobType::HelmChartBuild => revisit(&HelmChartBuild, handle, cx, deadline).await,
             JobType::OciSync => revisit(&OciSync, handle, cx, deadline).await,
             JobType::DockerBuild => revisit(&DockerBuild::new(&self.settings), handle, cx, deadline).await,
-            JobType::ContainerImageBuild => revisit(&ContainerImageBuild, handle, cx, deadline).await,
+            JobType::ContainerImageBuild => revisit(&ContainerImageBuild::new(&self.settings), handle, cx, deadline).await,
             JobType::TerraformModuleBuild => revisit(&TerraformModuleBuild, handle, cx, deadline).await,
             JobType::KubernetesManifestBuild => revisit(&KubernetesManifestBuild::new(&self.settings), handle, cx, deadline).await,
             JobType::KubernetesManifestDeploy
@@ -109,7 +109,7 @@ impl Executors {
             JobType::HelmChartBuild => HelmChartBuild.probe().await,
             JobType::OciSync => OciSync.probe().await,
             JobType::DockerBuild => DockerBuild::new(&self.settings).probe().await,
-            JobType::ContainerImageBuild => ContainerImageBuild.probe().await,
+            JobType::ContainerImageBuild => ContainerImageBuild::new(&self.settings).probe().await,
             JobType::TerraformModuleBuild => TerraformModuleBuild.probe().await,
             JobType::KubernetesManifestBuild => KubernetesManifestBuild::new(&self.settings).probe().await,
             JobType::KubernetesManifestDeploy

@@ -96,6 +96,7 @@ pub const SETTINGS: &[Setting] = &[
         "plan",
         "Bases and files that a kustomization fetches: deny, allow, or plan (what the plan says)",
     ),
+    Setting::new("trusted_root", "FILE", "", "Sigstore trusted_root.json for signatures of identities, where a plan brings none"),
     Setting::new("transfer_concurrency", "COUNT", "64", "Most blobs in flight to one registry host"),
     Setting::new("git_ssh_key", "FILE", "", "Private key for ssh:// repositories; without it ssh is refused"),
     Setting::new("git_ssh_known_hosts", "FILE", "", "Host keys for ssh:// repositories"),

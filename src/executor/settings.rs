@@ -48,4 +48,6 @@ pub struct Settings {
     pub kustomize_remote_bases: RemoteBases,
     /// How images are built.
     pub docker: DockerSettings,
+    /// Whom to believe about identities and times where a plan does not say: a Sigstore `trusted_root.json`.
+    pub trusted_root: Option<PathBuf>,
 }

@@ -70,6 +70,8 @@ kinds! {
     RegistryRefused = ("RegistryRefused", External, false),
     /// Content does not have the digest or size that was promised.
     DigestMismatch = ("DigestMismatch", External, true),
+    /// What was to be used is not signed by anybody who is trusted.
+    SignatureInvalid = ("SignatureInvalid", User, false),
     /// A tool ran and said no.
     ToolFailed = ("ToolFailed", User, false),
     /// A tool the executor needs is not on this machine.

@@ -42,6 +42,8 @@ pub use location::{Location, LocationError};
 pub use manifest::{ImageManifest, Index, Manifest};
 pub use push::{Blob, Content, Package, push};
 pub use reference::{NameError, Reference};
+pub(crate) use referrers::fallback_tag;
+pub use referrers::referrers_of;
 pub use registry::{Login, Registry};
 pub use settings::{DockerConfig, HostSettings, Settings, Timeouts};
 pub use transfer::{CopyOptions, CopyReport, copy};

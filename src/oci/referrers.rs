@@ -17,7 +17,7 @@ pub(super) const DIGEST_TAGS: [&str; 3] = ["sig", "att", "sbom"];
 const UPDATES: usize = 5;
 
 /// Tag under which clients keep the referrers of `subject` (distribution-spec 1.1, "Referrers Tag Schema").
-pub(super) fn fallback_tag(subject: &Digest) -> String {
+pub(crate) fn fallback_tag(subject: &Digest) -> String {
     format!("{}-{}", subject.algorithm().as_str(), &subject.hex()[..subject.hex().len().min(64)])
 }
 
@@ -60,6 +60,18 @@ pub(super) async fn read_tag(cx: Cx<'_>, repository: &Repository, subject: &Dige
         Ok(_) => Ok(Manifest::Unknown),
         Err(error) if error.is_not_found() => Ok(Manifest::Unknown),
         Err(error) => Err(error),
+    }
+}
+
+/// Descriptors of everything in `repository` that says it is about `subject`: from the referrers API, or where there is none from the
+/// tag schema. Whether it says so itself is for the reader to check.
+///
+/// # Errors
+/// When that cannot be found out.
+pub async fn referrers_of(cx: Cx<'_>, repository: &Repository, subject: &Digest) -> Result<Vec<Descriptor>, Error> {
+    match repository.referrers(cx, subject).await? {
+        Some(listed) => Ok(listed),
+        None => Ok(read_tag(cx, repository, subject).await?.manifests().to_vec()),
     }
 }
 

@@ -70,6 +70,17 @@ object! {
         /// Any one of these suffices.
         authorities: Vec<Authority> = ["authorities"],
     }
+    check check_verification;
+}
+
+fn check_verification(value: &Verification, object: &Object<'_>, r: &mut Reader<'_>) {
+    if value.authorities.is_empty() {
+        object.report(
+            r,
+            "authorities",
+            Defect::Missing { expected: "a key or an identity whose signature counts, or remove verification" },
+        );
+    }
 }
 
 object! {
@@ -96,10 +107,19 @@ object! {
     /// Signatures made with a certificate of an identity.
     #[derive(Debug)]
     pub struct Keyless {
-        /// Certificate authority.
+        /// Certificate authority: only the one at this address counts, of those in the trust root.
         url: Option<String> = ["url"],
         /// Identities that count.
         identities: Vec<KeylessIdentity> = ["identities"],
+        /// Whom to believe about identities and times: a Sigstore `trusted_root.json`; that of the runner when absent.
+        trusted_root: Option<Secret> = ["trusted_root"],
+    }
+    check check_keyless;
+}
+
+fn check_keyless(value: &Keyless, object: &Object<'_>, r: &mut Reader<'_>) {
+    if value.identities.is_empty() {
+        object.report(r, "identities", Defect::Missing { expected: "an identity that counts, with issuer and subject" });
     }
 }
 
@@ -115,6 +135,21 @@ object! {
         subject: Option<String> = ["subject"],
         /// Who it is, as a regular expression.
         subject_regexp: Option<String> = ["subject_regexp"],
+    }
+    check check_identity;
+}
+
+fn check_identity(value: &KeylessIdentity, object: &Object<'_>, r: &mut Reader<'_>) {
+    let pairs = [
+        ("issuer", value.issuer.is_some(), value.issuer_regexp.is_some(), "issuer or issuer_regexp; without it anybody could vouch"),
+        ("subject", value.subject.is_some(), value.subject_regexp.is_some(), "subject or subject_regexp; without it anybody would do"),
+    ];
+    for (name, exact, regex, expected) in pairs {
+        match (exact, regex) {
+            (false, false) => object.report(r, name, Defect::Missing { expected }),
+            (true, true) => object.report(r, name, Defect::Contradiction("stands beside its regular expression; keep one of the two")),
+            _ => {}
+        }
     }
 }
 

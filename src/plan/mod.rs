@@ -45,6 +45,7 @@ pub use duration::{Age, DurationError, GoDuration};
 pub use envelope::{Build, GitSource, SandboxMode};
 pub use flatpak::{FlatpakBuildPlan, FlatpakRemote, FlatpakSign, FlatpakSource, FlatpakUploadPlan, OnFailure};
 pub use local::LocalFolder;
+pub(crate) use local::used_by;
 pub use pipeline::{PipelineBackend, PipelinePlan, PipelineRef, PipelineWorkspace, Project, Retries, StepDefaults, Storage, TriggerKind};
 pub use problem::{Defect, Problem, Problems};
 pub use quantity::{Quantity, QuantityError};

@@ -28,7 +28,7 @@ impl std::fmt::Display for Leftover {
     }
 }
 
-/// What `/proc/<pid>/stat` says (`proc_pid_stat(5)`, fields 2 to 6).
+/// What `/proc/<pid>/stat` says (`proc_pid_stat(5)`, fields 2 to 6 and 22).
 #[derive(Debug)]
 struct Stat {
     name: String,
@@ -36,6 +36,8 @@ struct Stat {
     parent: i32,
     group: i32,
     session: i32,
+    /// When it started, in ticks since the machine did.
+    started: u64,
 }
 
 fn parse_stat(text: &str) -> Option<Stat> {
@@ -46,8 +48,10 @@ fn parse_stat(text: &str) -> Option<Stat> {
     let zombie = matches!(fields.next()?, "Z" | "X");
     let mut number = || fields.next()?.parse().ok();
     let (parent, group, session) = (number()?, number()?, number()?);
+    // Whoever does not say might have started just now.
+    let started = fields.nth(15).and_then(|field| field.parse().ok()).unwrap_or(u64::MAX);
     let name = name.chars().map(|c| if c.is_control() { '?' } else { c }).collect();
-    Some(Stat { name, zombie, parent, group, session })
+    Some(Stat { name, zombie, parent, group, session, started })
 }
 
 /// Every process of this machine that can be looked at.
@@ -73,10 +77,17 @@ fn marker(pid: i32) -> Option<String> {
 fn matching(leader: Option<i32>, is_ours: impl Fn(&str) -> bool) -> Vec<Leftover> {
     let own = i32::try_from(std::process::id()).unwrap_or(0);
     let all = processes();
+    // What a command of this process started is younger than it is. Everybody else's environment is left alone: reading it takes a
+    // lock that a busy process holds, and there may be hundreds.
+    let since = leader.and_then(|_| all.get(&own)).map_or(0, |stat| stat.started);
     let in_session = |stat: &Stat| leader.is_some_and(|leader| stat.session == leader || stat.group == leader);
     let mut found: BTreeSet<i32> = all
         .iter()
-        .filter(|(pid, stat)| **pid != own && !stat.zombie && (in_session(stat) || marker(**pid).is_some_and(|value| is_ours(&value))))
+        .filter(|(pid, stat)| {
+            **pid != own
+                && !stat.zombie
+                && (in_session(stat) || (stat.started >= since && marker(**pid).is_some_and(|value| is_ours(&value))))
+        })
         .map(|(pid, _)| *pid)
         .collect();
     loop {
@@ -135,6 +146,8 @@ mod tests {
         let stat = parse_stat("42 (a) Z 1 (b\n) S 7 8 9 0 -1").expect("a stat line");
         assert_eq!((stat.name.as_str(), stat.zombie, stat.parent, stat.group, stat.session), ("a) Z 1 (b?", false, 7, 8, 9));
         assert!(parse_stat("42 (x) Z 7 8 9").expect("a stat line").zombie);
+        let line = "42 (x) S 7 8 9 0 -1 4194304 1 2 3 4 5 6 7 8 20 0 1 0 12345 999";
+        assert_eq!(parse_stat(line).expect("a stat line").started, 12_345);
         assert!(parse_stat("nonsense").is_none());
     }
 

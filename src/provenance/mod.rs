@@ -7,6 +7,7 @@
 
 pub mod bundle;
 mod bytes;
+pub mod cosign;
 pub mod dsse;
 mod key;
 mod key_file;

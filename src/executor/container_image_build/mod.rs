@@ -12,6 +12,7 @@
 //!
 //! Called by the agent, which dispatches on the plan.
 
+mod authorities;
 mod report;
 mod resolve;
 mod run;

@@ -5,14 +5,14 @@ use serde_json::{Value, json};
 use crate::{
     oci::Repository,
     plan::ContainerImagePullPlan,
-    provenance::{Material, Record},
+    provenance::{Material, Record, cosign::Vouched},
 };
 
 use super::resolve::Resolved;
 
-/// `outputs.source`: keys that scripts rely on, all of them always there.
-pub(super) fn source(resolved: &Resolved, plan: &ContainerImagePullPlan, no_op: bool) -> Value {
-    json!({
+/// `outputs.source`: keys that scripts rely on, all of them always there but `verified_by`, which is there where somebody was asked for.
+pub(super) fn source(resolved: &Resolved, plan: &ContainerImagePullPlan, vouched: Option<&Vouched>, no_op: bool) -> Value {
+    let mut source = json!({
         "ref": resolved.reference,
         "image": plan.image,
         "resolved_tag": resolved.tag,
@@ -20,7 +20,11 @@ pub(super) fn source(resolved: &Resolved, plan: &ContainerImagePullPlan, no_op: 
         "media_type": resolved.root.media_type,
         "resolved_at": resolved.at,
         "no_op": no_op,
-    })
+    });
+    if let Some(vouched) = vouched {
+        source["verified_by"] = json!({"authority": vouched.authority, "signer": vouched.signer});
+    }
+    source
 }
 
 /// How the copy came to be.

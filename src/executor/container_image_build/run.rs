@@ -1,11 +1,13 @@
 //! The executor: the steps in their order.
 
+use std::path::PathBuf;
+
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
 use crate::{
     executor::{
-        Context, Executor, Made, Readiness,
+        Context, Executor, Made, Readiness, Settings,
         shared::{Target, copied},
     },
     job::{ExecutionId, Failure, FailureKind, JobId},
@@ -15,17 +17,29 @@ use crate::{
         transfer::{CopyOptions, CopyReport},
     },
     plan::{Build, ContainerImagePullPlan},
+    provenance::cosign::{self, Authorities, Vouched},
 };
 
 use super::{
-    report,
+    authorities, report,
     resolve::{self, Resolved},
     wanted::{Version, Wanted},
 };
 
 /// Copies images of others.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct ContainerImageBuild;
+#[derive(Debug, Clone, Default)]
+pub struct ContainerImageBuild {
+    /// Trust root for identities of plans that bring none: a Sigstore `trusted_root.json`.
+    trusted_root: Option<PathBuf>,
+}
+
+impl ContainerImageBuild {
+    /// With what the runner's configuration says.
+    #[must_use]
+    pub fn new(settings: &Settings) -> Self {
+        Self { trusted_root: settings.trusted_root.clone() }
+    }
+}
 
 /// A copy makes nothing that anybody sees before its tag, and a tag that was moved is the result, not a left-over.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -36,6 +50,7 @@ pub struct Handle {}
 pub struct Work {
     source: Repository,
     version: Version,
+    authorities: Option<Authorities>,
     destination: Repository,
     tag: String,
     done: Option<Done>,
@@ -45,6 +60,7 @@ pub struct Work {
 #[derive(Debug)]
 struct Done {
     resolved: Resolved,
+    vouched: Option<Vouched>,
     no_op: bool,
     copy: CopyReport,
 }
@@ -68,11 +84,12 @@ impl Executor for ContainerImageBuild {
         let target = Target::open(cx, plan)?;
         let tag = target.required_tag()?.to_owned();
         let Wanted { location, version } = Wanted::of(&plan.plan, cx.local_base.as_deref())?;
-        if plan.plan.verification.is_some() {
-            return Err(Failure::new(FailureKind::Unsupported, "verification is not supported by this build of build-runner"));
-        }
+        let authorities = match &plan.plan.verification {
+            Some(verification) => Some(authorities::read(cx, verification, self.trusted_root.clone()).await?),
+            None => None,
+        };
         let source = cx.oci.open(&location)?;
-        Ok(Work { source, version, destination: target.repository, tag, done: None })
+        Ok(Work { source, version, authorities, destination: target.repository, tag, done: None })
     }
 
     async fn execute(&self, cx: &Context, plan: &Self::Plan, _handle: &Handle, work: &mut Work) -> Result<(), Failure> {
@@ -84,19 +101,27 @@ impl Executor for ContainerImageBuild {
         let resolved = resolve::resolve(cx, &work.source, &work.version).await?;
         let no_op = plan.previous_source_digest.as_deref() == Some(resolved.root.digest.as_str());
 
+        let mut vouched = None;
+        if let Some(authorities) = &work.authorities {
+            cx.step("verify");
+            let found = cosign::verify(cx.oci_cx(), &work.source, &resolved.root, authorities).await?;
+            cx.log.info(&found);
+            vouched = Some(found);
+        }
+
         cx.step("copy");
         let copy = work.copy(cx, &resolved, no_op).await?;
-        work.done = Some(Done { resolved, no_op, copy });
+        work.done = Some(Done { resolved, vouched, no_op, copy });
         Ok(())
     }
 
     async fn collect(&self, cx: &Context, plan: &Self::Plan, _handle: &Handle, work: Work) -> Result<Made, Failure> {
         cx.step("collect");
         // The destination has said what it stored; asking once more would only be a race with the next job.
-        let Some(Done { resolved, no_op, copy }) = work.done else {
+        let Some(Done { resolved, vouched, no_op, copy }) = work.done else {
             return Err(Failure::new(FailureKind::Internal, "nothing was copied"));
         };
-        let outputs = copied::outputs(copy).with("source", report::source(&resolved, &plan.plan, no_op));
+        let outputs = copied::outputs(copy).with("source", report::source(&resolved, &plan.plan, vouched.as_ref(), no_op));
         let record = report::record(work.destination, &work.source, &resolved, &plan.plan);
         Ok(Made { outputs, record: Some(record) })
     }

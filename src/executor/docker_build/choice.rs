@@ -62,6 +62,13 @@ pub(crate) fn noted(state: &Path, handle: &Handle) -> io::Result<Option<String>>
     }
 }
 
+/// Names of all handles for which `backend` was noted.
+pub(crate) fn all_noted(state: &Path, backend: &str) -> Vec<String> {
+    let notes = std::fs::read_dir(cache_folder(state).join("running")).into_iter().flatten().flatten();
+    let of_backend = notes.filter(|note| std::fs::read_to_string(note.path()).is_ok_and(|noted| noted == backend));
+    of_backend.filter_map(|note| note.file_name().into_string().ok()).collect()
+}
+
 /// Forgets the note.
 pub(crate) fn forget(state: &Path, handle: &Handle) -> io::Result<()> {
     match fs_err::remove_file(note_file(state, handle)) {

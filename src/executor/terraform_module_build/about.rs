@@ -54,8 +54,8 @@ impl About {
     }
 
     /// Takes what a top-level block says.
-    pub(crate) fn block(&mut self, block: &Block) {
-        match (block.kind.as_str(), block.labels.as_slice()) {
+    pub(crate) fn block(&mut self, block: &Block<'_>) {
+        match (block.kind, block.labels.as_slice()) {
             ("terraform", []) => {
                 self.required_version.extend(block.body.text("required_version").map(str::to_owned));
                 for providers in block.body.blocks.iter().filter(|inner| inner.kind == "required_providers") {
@@ -64,7 +64,7 @@ impl About {
             }
             ("variable", [name]) => self.variable(name, block.body.get("default").is_some()),
             ("output", [name]) => {
-                self.outputs.insert(name.clone());
+                self.outputs.insert(name.clone().into_owned());
             }
             ("resource", [_, _]) => self.resources += 1,
             ("data", [_, _]) => self.data_sources += 1,
@@ -77,18 +77,18 @@ impl About {
         names.insert(name.to_owned());
     }
 
-    fn required_providers(&mut self, body: &Body) {
+    fn required_providers(&mut self, body: &Body<'_>) {
         for argument in &body.arguments {
             let provider = match &argument.value {
                 // The form of Terraform 0.12: a version and nothing else.
-                Value::Text { text, .. } => Provider { source: None, version: Some(text.clone()) },
+                Value::Text { text, .. } => Provider { source: None, version: Some(text.clone().into_owned()) },
                 Value::Object(items) => {
                     let text = |key: &str| items.iter().find(|item| item.0 == key).and_then(|item| item.1.as_text()).map(str::to_owned);
                     Provider { source: text("source"), version: text("version") }
                 }
                 Value::Word(_) | Value::Other => Provider::default(),
             };
-            self.providers.insert(argument.name.clone(), provider);
+            self.providers.insert(argument.name.to_owned(), provider);
         }
     }
 

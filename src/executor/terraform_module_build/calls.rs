@@ -20,13 +20,15 @@ pub(crate) struct Edits(BTreeMap<usize, (Range<usize>, String)>);
 
 impl Edits {
     /// The text with the replacements made; everything else as it was.
-    pub(crate) fn apply(&self, mut text: Vec<u8>) -> Vec<u8> {
-        for (range, with) in self.0.values().rev() {
-            if range.end <= text.len() {
-                text.splice(range.clone(), with.bytes());
-            }
+    pub(crate) fn apply(&self, text: &[u8]) -> Vec<u8> {
+        let (mut edited, mut done) = (Vec::with_capacity(text.len()), 0);
+        for (range, with) in self.0.values() {
+            edited.extend_from_slice(text.get(done..range.start).unwrap_or_default());
+            edited.extend_from_slice(with.as_bytes());
+            done = range.end;
         }
-        text
+        edited.extend_from_slice(text.get(done..).unwrap_or_default());
+        edited
     }
 }
 
@@ -95,10 +97,10 @@ impl Calls {
     fn upward(&mut self, stock: &Stock, module: &str, step: &Step, file: &str, upward: &[super::config::Upward]) {
         for found in upward {
             let target = path::resolve(&step.folder, &found.rest);
-            let shelf = stock.shelf(step.place);
+            let files = &stock.shelf(step.place).files;
             let is_packed = |target: &String| {
                 let lies_in = step.place == Place::Mirror || path::below(target, module).is_some();
-                lies_in && shelf.files.range(target.clone()..).next().is_some_and(|(file, _)| path::below(file, target).is_some())
+                lies_in && files.range(target.clone()..).next().is_some_and(|(file, _)| path::below(file, target).is_some())
             };
             if !target.as_ref().is_some_and(is_packed) {
                 let more = if found.whole { "" } else { "…" };

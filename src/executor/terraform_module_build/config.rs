@@ -110,25 +110,40 @@ fn native(text: &str) -> Result<Config, ConfigError> {
         let (line, column) = place(text, error.at);
         ConfigError { line, column, why: error.to_string() }
     })?;
+    let lines = Lines::of(text);
     let mut config = Config::default();
     for block in &file.body.blocks {
         config.about.block(block);
-        if let ("module", [name]) = (block.kind.as_str(), block.labels.as_slice()) {
+        if let ("module", [name]) = (block.kind, block.labels.as_slice()) {
             let source = match block.body.get("source") {
-                Some(hcl::Value::Text { text, inside }) => Source::Address { text: text.clone(), inside: inside.clone() },
+                Some(hcl::Value::Text { text, inside }) => Source::Address { text: text.clone().into_owned(), inside: inside.clone() },
                 Some(_) => Source::Computed,
                 None => Source::Missing,
             };
-            config.calls.push(Call { name: name.clone(), line: place(text, block.at).0, source });
+            config.calls.push(Call { name: name.clone().into_owned(), line: lines.number(block.at), source });
         }
     }
-    let upward = |found: hcl::Upward| Upward { line: place(text, found.at).0, rest: found.rest, whole: found.whole };
+    let upward = |found: hcl::Upward| Upward { line: lines.number(found.at), rest: found.rest, whole: found.whole };
     config.upward = file.upward.into_iter().map(upward).collect();
     Ok(config)
 }
 
+/// Where the lines of a text begin.
+pub(crate) struct Lines(Vec<usize>);
+
+impl Lines {
+    pub(crate) fn of(text: &str) -> Self {
+        Self(text.match_indices('\n').map(|(at, _)| at + 1).collect())
+    }
+
+    /// The line an offset is in, from 1.
+    pub(crate) fn number(&self, at: usize) -> usize {
+        self.0.partition_point(|&begin| begin <= at) + 1
+    }
+}
+
 /// Line and column of an offset, both from 1, columns in characters.
-pub(crate) fn place(text: &str, at: usize) -> (usize, usize) {
+fn place(text: &str, at: usize) -> (usize, usize) {
     let before = &text[..at];
     let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
     (before.matches('\n').count() + 1, before[line_start..].chars().count() + 1)

@@ -119,7 +119,7 @@ fn expression(pattern: &str) -> String {
             }
             '*' => regex.push_str("[^/]*"),
             '?' => regex.push_str("[^/]"),
-            '.' | '$' => regex.extend(['\\', c]),
+            '.' | '$' | '{' | '}' => regex.extend(['\\', c]),
             '\\' => {
                 regex.push('\\');
                 regex.extend(rest.next());
@@ -134,7 +134,6 @@ fn expression(pattern: &str) -> String {
             }
             '[' if rest.peek() != Some(&':') => regex.push_str("\\["),
             '&' | '~' if in_class => regex.extend(['\\', c]),
-            '{' | '}' => regex.extend(['\\', c]),
             _ => regex.push(c),
         }
     }

@@ -9,7 +9,7 @@ use serde::{
 };
 use serde_json::value::RawValue;
 
-use super::config::{Call, Config, ConfigError, Source, place};
+use super::config::{Call, Config, ConfigError, Lines, Source};
 
 /// The members of an object in their order, each value as it is written.
 struct Members<'a>(Vec<(String, &'a RawValue)>);
@@ -44,19 +44,20 @@ pub(super) fn parse(text: &str) -> Result<Config, ConfigError> {
     let root: &RawValue = serde_json::from_str(bare).map_err(|error| broken(&error))?;
     let shape = || ConfigError { line: 1, column: 1, why: "a configuration file holds one JSON object".to_owned() };
     let root = bodies(root).ok_or_else(shape)?;
+    let lines = Lines::of(text);
     let mut config = Config::default();
     for (kind, value) in root {
         for (name, value) in bodies(value).unwrap_or_default() {
             config.about.member(&kind, &name, value);
             if kind == "module" {
-                config.calls.push(call(text, name, value));
+                config.calls.push(call(text, &lines, name, value));
             }
         }
     }
     Ok(config)
 }
 
-fn call(text: &str, name: String, value: &RawValue) -> Call {
+fn call(text: &str, lines: &Lines, name: String, value: &RawValue) -> Call {
     let source = bodies(value).unwrap_or_default().into_iter().find(|(key, _)| key == "source").map(|(_, value)| value);
     let source = source.map_or(Source::Missing, |raw| match serde_json::from_str::<String>(raw.get()) {
         Ok(address) if !address.contains("${") && !address.contains("%{") => {
@@ -65,7 +66,7 @@ fn call(text: &str, name: String, value: &RawValue) -> Call {
         }
         _ => Source::Computed,
     });
-    Call { name, line: place(text, offset(text, value)).0, source }
+    Call { name, line: lines.number(offset(text, value)), source }
 }
 
 /// Where in `text` a value stands that was borrowed from it.

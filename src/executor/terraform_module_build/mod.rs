@@ -19,6 +19,7 @@ mod calls;
 mod config;
 mod hcl;
 mod ignore;
+mod inspect;
 mod json;
 mod package;
 mod path;

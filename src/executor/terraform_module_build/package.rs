@@ -7,7 +7,7 @@
 //! Inputs: the source and the module's folder. Outputs: [`Package`]. Invariants: no file that carries secrets is in it; every module
 //! that the root reaches is in it and parses; the same source gives the same package.
 
-use std::{collections::BTreeMap, fmt, io::Read as _};
+use std::{collections::BTreeMap, fmt};
 
 use bytes::Bytes;
 
@@ -16,19 +16,15 @@ use crate::{job::FailureKind, shutdown::Cancel};
 use super::{
     about::About,
     calls::Calls,
-    config::{Config, ConfigError, Syntax},
+    config::ConfigError,
+    inspect::{self, Inspector, MAX_CONFIG, Parsed, Seen},
     path,
-    secrets::{self, Secret},
+    secrets::Secret,
     tree::{Found, Tree, TreeError},
 };
 
 /// Folder of the package that mirrors the rest of the repository.
 pub(crate) const MIRROR: &str = ".modules";
-/// Largest configuration file.
-const MAX_CONFIG: u64 = 4 << 20;
-/// Largest file that is kept in memory, and how much is kept in all.
-const MAX_KEPT: u64 = 128 << 10;
-const MAX_ALL_KEPT: u64 = 16 << 20;
 /// Names in one message.
 const MAX_NAMED: usize = 20;
 
@@ -40,7 +36,7 @@ pub(crate) enum PackageError {
     #[error("'{folder}' has no .tf or .tf.json file that is packed; set git_source.path to the folder of the module{hint}")]
     NoModule { folder: String, hint: String },
     #[error("these files would be published and carry secrets: {}; remove them from the repository, or list them in .terraformignore", list(.0))]
-    Refused(Vec<(String, Secret)>),
+    Refused(BTreeMap<String, Secret>),
     #[error("{file}:{source}; `tofu fmt` shows the place as well")]
     Syntax { file: String, source: ConfigError },
     #[error("{0}")]
@@ -76,7 +72,7 @@ pub(crate) enum Why {
     Empty(String),
 }
 
-fn list(refused: &[(String, Secret)]) -> String {
+fn list(refused: &BTreeMap<String, Secret>) -> String {
     let mut text: Vec<_> = refused.iter().take(MAX_NAMED).map(|(file, secret)| format!("'{file}' ({secret})")).collect();
     if refused.len() > MAX_NAMED {
         text.push(format!("and {} more", refused.len() - MAX_NAMED));
@@ -163,9 +159,6 @@ impl fmt::Display for Note {
     }
 }
 
-/// A configuration file, or why it is none.
-pub(crate) type Parsed = Result<Config, ConfigError>;
-
 /// Files that are read, with the configuration among them by folder.
 #[derive(Debug, Default)]
 pub(crate) struct Shelf {
@@ -177,27 +170,26 @@ pub(crate) struct Shelf {
 #[derive(Debug)]
 pub(crate) struct Stock {
     pub(crate) tree: Tree,
-    values: Values,
+    inspector: Inspector,
     pub(crate) own: Shelf,
     pub(crate) mirror: Shelf,
-    refused: Vec<(String, Secret)>,
+    refused: BTreeMap<String, Secret>,
     left_out: Vec<String>,
-    kept: u64,
 }
 
 /// Puts together what the module in `folder` of the source at `root` needs.
 pub(crate) fn assemble(root: &std::path::Path, folder: &std::path::Path, values: Values, cancel: Cancel) -> Result<Package, PackageError> {
     let tree = Tree::open(root, cancel)?;
     let module = tree.locate(folder)?;
+    let inspector = Inspector::new(values);
     let mut stock =
-        Stock { tree, values, own: Shelf::default(), mirror: Shelf::default(), refused: Vec::new(), left_out: Vec::new(), kept: 0 };
+        Stock { tree, inspector, own: Shelf::default(), mirror: Shelf::default(), refused: BTreeMap::new(), left_out: Vec::new() };
     stock.take(Place::Own, &module)?;
     if stock.own.folders.get(&module).is_none_or(Vec::is_empty) && stock.refused.is_empty() {
         return Err(PackageError::NoModule { folder: path::shown(&module).to_owned(), hint: hint(&stock.own) });
     }
     let calls = Calls::follow(&mut stock, &module);
     if !stock.refused.is_empty() {
-        stock.refused.sort_by(|a, b| a.0.cmp(&b.0));
         return Err(PackageError::Refused(stock.refused));
     }
     stock.into_package(&module, calls?)
@@ -223,60 +215,28 @@ impl Stock {
     /// Reads a folder of the source with all that is below it.
     pub(crate) fn take(&mut self, place: Place, folder: &str) -> Result<(), PackageError> {
         let (rules, base) = self.tree.rules(folder)?;
-        for found in self.tree.walk(folder, &rules, &base)? {
-            self.tree.check()?;
-            let taken = self.shelf(place).files.contains_key(&found.path);
-            if !taken {
-                self.file(place, found)?;
-            }
-        }
-        Ok(())
-    }
-
-    fn file(&mut self, place: Place, found: Found) -> Result<(), PackageError> {
-        let behind = self.tree.behind(&found).to_string_lossy().into_owned();
-        // A link shows what it leads to, whatever it is called.
-        let names = [found.path.as_str(), behind.as_str()];
-        if self.values == Values::Excluded && names.iter().any(|name| name.ends_with(".tfvars") || name.ends_with(".tfvars.json")) {
-            self.left_out.push(found.path);
-            return Ok(());
-        }
-        if let Some(secret) = names.iter().find_map(|name| secrets::by_name(name)) {
-            self.refuse(found.path, secret);
-            return Ok(());
-        }
-        let syntax = Syntax::of(path::name(&found.path));
-        if syntax.is_some() && found.size > MAX_CONFIG {
-            return Err(PackageError::LargeConfig { file: found.path, size: found.size });
-        }
-        let whole = syntax.is_some() || found.size <= MAX_KEPT;
-        let content = read(&found, if whole { found.size + 1 } else { secrets::HEAD as u64 })?;
-        if let Some(secret) = names.iter().find_map(|name| secrets::by_content(name, &content)) {
-            self.refuse(found.path, secret);
-            return Ok(());
-        }
-        let shelf = match place {
+        let mut found = self.tree.walk(folder, &rules, &base)?;
+        found.retain(|file| !self.shelf(place).files.contains_key(&file.path));
+        let seen = self.inspector.all(&self.tree, &found)?;
+        let target = match place {
             Place::Own => &mut self.own,
             Place::Mirror => &mut self.mirror,
         };
-        if let Some(syntax) = syntax {
-            let folder = path::parent(&found.path).to_owned();
-            shelf.folders.entry(folder).or_default().push((found.path.clone(), syntax.parse(&content)));
+        for (found, seen) in found.into_iter().zip(seen) {
+            match seen {
+                Seen::Values => self.left_out.push(found.path),
+                // Once, although a file may be in the module and in the mirror.
+                Seen::Refused(secret) => drop(self.refused.insert(found.path, secret)),
+                Seen::Fit { content, parsed } => {
+                    if let Some(parsed) = parsed {
+                        let folder = path::parent(&found.path).to_owned();
+                        target.folders.entry(folder).or_default().push((found.path.clone(), parsed));
+                    }
+                    target.files.insert(found.path.clone(), (found, content));
+                }
+            }
         }
-        let mut keep = None;
-        if whole && found.size <= MAX_KEPT && content.len() as u64 == found.size && self.kept + found.size <= MAX_ALL_KEPT {
-            self.kept += found.size;
-            keep = Some(Bytes::from(content));
-        }
-        shelf.files.insert(found.path.clone(), (found, keep));
         Ok(())
-    }
-
-    /// Once, although a file may be in the module and in the mirror.
-    fn refuse(&mut self, file: String, secret: Secret) {
-        if !self.refused.iter().any(|refused| refused.0 == file) {
-            self.refused.push((file, secret));
-        }
     }
 
     fn into_package(self, module: &str, calls: Calls) -> Result<Package, PackageError> {
@@ -305,8 +265,8 @@ impl Stock {
                 let edited = if place == Place::Own { calls.edits.get(&path) } else { None };
                 let (size, content) = match (edited, kept) {
                     (Some(edits), kept) => {
-                        let original = kept.map_or_else(|| read(&found, MAX_CONFIG), |kept| Ok(kept.to_vec()))?;
-                        let content = edits.apply(original);
+                        let original = kept.map_or_else(|| inspect::read(&found, MAX_CONFIG), |kept| Ok(kept.to_vec()))?;
+                        let content = edits.apply(&original);
                         (content.len() as u64, Content::Kept(content.into()))
                     }
                     (None, Some(kept)) => (found.size, Content::Kept(kept)),
@@ -327,14 +287,6 @@ fn list_names(names: &[String]) -> String {
         text.push(format!("and {} more", names.len() - MAX_NAMED));
     }
     text.join(", ")
-}
-
-fn read(found: &Found, limit: u64) -> Result<Vec<u8>, TreeError> {
-    let failed = |source| TreeError::Io { file: found.path.clone(), source };
-    let mut content = Vec::new();
-    let file = std::fs::File::open(&found.real).map_err(failed)?;
-    file.take(limit).read_to_end(&mut content).map_err(failed)?;
-    Ok(content)
 }
 
 #[cfg(test)]

@@ -226,8 +226,8 @@ mod tests {
         for (name, meta, content) in entries {
             zipper.file(name, *meta, content.len() as u64, *content)?;
         }
-        let (zipped, bytes) = zipper.finish()?;
-        assert_eq!((zipped.size, &zipped.digest), (bytes.len() as u64, &Digest::of(&bytes)));
+        let (done, bytes) = zipper.finish()?;
+        assert_eq!((done.size, &done.digest), (bytes.len() as u64, &Digest::of(&bytes)));
         Ok(bytes)
     }
 
@@ -235,7 +235,7 @@ mod tests {
     fn the_bytes_never_change() {
         let bytes =
             zip(&[("a.tf", Meta::FILE, b"aaaaaaaaaaaaaaaaaaaa"), ("empty", Meta::FILE, b""), ("ü.sh", Meta::EXECUTABLE, b"x")]).unwrap();
-        let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+        let hex = bytes.iter().fold(String::new(), |hex, byte| hex + &format!("{byte:02x}"));
         let expected = concat!(
             "504b03041400080008000000210000000000000000000000000004000000612e74664b4cc40400504b0708ce8b6f260500000014000000",
             "504b03041400000000000000210000000000000000000000000005000000656d707479",

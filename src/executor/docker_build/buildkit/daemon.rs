@@ -34,6 +34,8 @@ const STARTING: Duration = Duration::from_secs(60);
 const LOOK: Duration = Duration::from_millis(10);
 /// Most builds side by side.
 const MOST: usize = 256;
+/// Where control groups are.
+const GROUPS: &str = "/sys/fs/cgroup";
 /// Where runc keeps its notes about containers of root.
 const RUNC: &str = "/run/runc";
 
@@ -54,7 +56,12 @@ impl Daemon {
     /// Takes a cache and writes the daemon's configuration.
     pub(super) async fn new(cx: &Context, settings: &Settings, request: &Request, handle: &Handle) -> Result<Self, Failure> {
         let folder = caches(&settings.state_dir);
-        let (root, lock) = blocking(move || take(&folder)).await??;
+        let state = settings.state_dir.clone();
+        let taken = move || {
+            sweep(&state);
+            take(&folder)
+        };
+        let (root, lock) = blocking(taken).await??;
         let environment = cx.workspace.environment();
         let runtime = runtime(&environment).unwrap_or("runc");
         let workspace = cx.workspace.root();
@@ -137,6 +144,17 @@ fn take(folder: &Path) -> io::Result<(PathBuf, fs_err::File)> {
     Err(io::Error::other(format!("{MOST} builds are running already")))
 }
 
+/// Removes the control groups of builds whose runner was killed and never came back for them: noted, and without a workspace. Blocking.
+fn sweep(state: &Path) {
+    for name in choice::all_noted(state, "buildkit") {
+        let Some(execution) = name.strip_prefix("build-runner-") else { continue };
+        if !state.join("workspaces").join(execution).exists() && remove_groups(Path::new(GROUPS), &name).is_ok() {
+            // A note that stays is looked at again by the next build.
+            let _ = choice::forget(state, &Handle { name });
+        }
+    }
+}
+
 /// Removes what containers of a killed daemon left in the cache `root`, which nobody uses, and in runc's notes. What is still mounted stays: it is not ours.
 fn forget_containers(root: &Path) {
     let mounted = std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
@@ -206,7 +224,7 @@ pub(super) async fn clean_up(settings: &Settings, handle: &Handle) -> Result<(),
         if folder.is_dir() {
             drop(take(&folder)?);
         }
-        Ok(remove_groups(Path::new("/sys/fs/cgroup"), &name)?)
+        Ok(remove_groups(Path::new(GROUPS), &name)?)
     })
     .await?
 }

@@ -31,7 +31,7 @@ pub(super) fn of(cx: &Context, request: &Request, done: &Finished, summary: Summ
             Failure::new(FailureKind::ToolFailed, format!("{place}: {name} failed with exit code {code}{why}")).with_tool("RUN", Some(code))
         }
         Diagnosis::Image { reference, kind } => Failure::new(kind, image_text(&place, &reference, kind, &error)),
-        Diagnosis::Source => Failure::new(FailureKind::InvalidSource, format!("{place}: {error}")),
+        Diagnosis::Source => Failure::new(FailureKind::InvalidSource, format!("{place}: {}", source_text(&error))),
         Diagnosis::Plan(field, remedy) => Failure::new(FailureKind::InvalidPlan, format!("{field}: {error}: {remedy}")),
         Diagnosis::Machine(FailureKind::DiskFull) => {
             let text = format!("{place}: no space left on the disk of the builder: give it more, or lower docker_cache_limit");
@@ -98,6 +98,14 @@ fn last_lines(cx: &Context, failed: &Failed) -> Vec<String> {
     lines
 }
 
+/// The lead `failed to compute cache key: failed to calculate checksum of ref A::B: "/x": not found` has nothing for people in it.
+fn source_text(error: &str) -> String {
+    match error.split_once("failed to calculate checksum of ref ").and_then(|(_, rest)| rest.split_once(": ")) {
+        Some((_, rest)) => format!("{rest} in the context, or excluded by its .dockerignore"),
+        None => error.to_owned(),
+    }
+}
+
 fn image_text(place: &str, reference: &str, kind: FailureKind, error: &str) -> String {
     let host = reference.split('/').next().filter(|_| reference.contains('/')).unwrap_or("a registry");
     match kind {
@@ -121,6 +129,8 @@ mod tests {
         request.dockerfile_name = "app/Dockerfile".to_owned();
         assert_eq!(place(&request, &summary.lines), "app/Dockerfile:6");
         assert_eq!(error_text(&summary), "process \"x\" did not\nsecond");
+        let missing = "failed to compute cache key: failed to calculate checksum of ref a::b: \"/x\": not found";
+        assert_eq!(source_text(missing), "\"/x\": not found in the context, or excluded by its .dockerignore");
         assert_eq!(instruction("[stage-1 2/2] RUN [x] y"), "RUN [x] y");
     }
 }

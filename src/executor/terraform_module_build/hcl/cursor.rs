@@ -66,22 +66,31 @@ impl<'a> Cursor<'a> {
     /// Skips spaces and comments, and newlines where they mean nothing.
     pub(super) fn skip(&mut self) -> Result<(), SyntaxError> {
         loop {
-            let rest = self.rest();
-            if rest.starts_with([' ', '\t']) {
-                self.at += 1;
-            } else if rest.starts_with('#') || rest.starts_with("//") {
-                // The line's end stays: it ends an argument.
-                let end = rest.find('\n').unwrap_or(rest.len());
-                self.at += rest[..end].trim_end_matches('\r').len();
-            } else if rest.starts_with("/*") {
-                let Some(end) = rest[2..].find("*/") else {
-                    return Err(self.unclosed(self.at, "the comment that begins with /*", "*/"));
-                };
-                self.at += end + 4;
-            } else if !(self.free && self.eat_newline()) {
-                return Ok(());
+            match self.text.as_bytes().get(self.at) {
+                Some(b' ' | b'\t') => self.at += 1,
+                Some(b'\n' | b'\r') if self.free => {
+                    if !self.eat_newline() {
+                        return Ok(());
+                    }
+                }
+                Some(b'#') => self.skip_line(),
+                Some(b'/') if self.starts_with("//") => self.skip_line(),
+                Some(b'/') if self.starts_with("/*") => {
+                    let Some(end) = self.rest()[2..].find("*/") else {
+                        return Err(self.unclosed(self.at, "the comment that begins with /*", "*/"));
+                    };
+                    self.at += end + 4;
+                }
+                _ => return Ok(()),
             }
         }
+    }
+
+    /// Skips to the line's end, which stays: it ends an argument.
+    fn skip_line(&mut self) {
+        let rest = self.rest();
+        let end = rest.find('\n').unwrap_or(rest.len());
+        self.at += rest[..end].trim_end_matches('\r').len();
     }
 
     /// Skips spaces, comments and newlines.
@@ -119,7 +128,11 @@ impl<'a> Cursor<'a> {
         if !(first.is_alphabetic() || first == '_') {
             return None;
         }
-        let end = rest.find(|c: char| !(c.is_alphanumeric() || matches!(c, '_' | '-'))).unwrap_or(rest.len());
+        let is_ascii = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-');
+        let mut end = rest.bytes().position(|byte| !is_ascii(byte)).unwrap_or(rest.len());
+        if rest[end..].bytes().next().is_some_and(|byte| !byte.is_ascii()) {
+            end = rest.find(|c: char| !(c.is_alphanumeric() || matches!(c, '_' | '-'))).unwrap_or(rest.len());
+        }
         self.at += end;
         Some(&rest[..end])
     }

@@ -5,9 +5,9 @@ use super::{SyntaxError, Value, cursor::Cursor};
 /// Operators between two operands, the longer ones first. How they bind does not matter here.
 const OPERATORS: &[&str] = &["==", "!=", "<=", ">=", "&&", "||", "<", ">", "+", "-", "*", "/", "%"];
 
-impl Cursor<'_> {
+impl<'a> Cursor<'a> {
     /// An expression, conditionals included.
-    pub(super) fn expression(&mut self) -> Result<Value, SyntaxError> {
+    pub(super) fn expression(&mut self) -> Result<Value<'a>, SyntaxError> {
         let value = self.operation()?;
         self.skip()?;
         if !self.eat("?") {
@@ -20,12 +20,16 @@ impl Cursor<'_> {
         Ok(Value::Other)
     }
 
-    fn operation(&mut self) -> Result<Value, SyntaxError> {
+    fn operation(&mut self) -> Result<Value<'a>, SyntaxError> {
         let mut value = self.operand()?;
         loop {
             self.skip()?;
             // "=>" belongs to a for expression, "%{" to nothing.
-            if !OPERATORS.iter().any(|operator| self.eat(operator)) {
+            let is_operator = matches!(
+                self.text.as_bytes().get(self.at),
+                Some(b'=' | b'!' | b'<' | b'>' | b'&' | b'|' | b'+' | b'-' | b'*' | b'/' | b'%')
+            );
+            if !is_operator || !OPERATORS.iter().any(|operator| self.eat(operator)) {
                 return Ok(value);
             }
             self.operand()?;
@@ -34,7 +38,7 @@ impl Cursor<'_> {
     }
 
     /// A term with what is attached to it: attributes, indexes, splats.
-    fn operand(&mut self) -> Result<Value, SyntaxError> {
+    fn operand(&mut self) -> Result<Value<'a>, SyntaxError> {
         self.skip()?;
         let mut signed = false;
         while self.starts_with("-") || (self.starts_with("!") && !self.starts_with("!=")) {
@@ -110,7 +114,7 @@ impl Cursor<'_> {
         }
     }
 
-    fn term(&mut self) -> Result<Value, SyntaxError> {
+    fn term(&mut self) -> Result<Value<'a>, SyntaxError> {
         let open = self.at;
         match self.peek() {
             Some('"') => self.quoted(),
@@ -128,7 +132,7 @@ impl Cursor<'_> {
             Some(digit) if digit.is_ascii_digit() => self.number(),
             _ => match self.name() {
                 Some(name) => {
-                    let word = Value::Word(name.to_owned());
+                    let word = Value::Word(name);
                     self.call().map(|called| if called { Value::Other } else { word })
                 }
                 None => Err(self.expected("an expression")),
@@ -136,7 +140,7 @@ impl Cursor<'_> {
         }
     }
 
-    fn number(&mut self) -> Result<Value, SyntaxError> {
+    fn number(&mut self) -> Result<Value<'a>, SyntaxError> {
         self.index_digits();
         if self.at_fraction() {
             self.at += 1;
@@ -202,7 +206,7 @@ impl Cursor<'_> {
         }
     }
 
-    fn tuple(&mut self) -> Result<Value, SyntaxError> {
+    fn tuple(&mut self) -> Result<Value<'a>, SyntaxError> {
         let open = self.at;
         self.at += 1;
         self.nested(true, |c| {
@@ -228,7 +232,7 @@ impl Cursor<'_> {
     }
 
     /// What follows the word `for`.
-    fn for_expression(&mut self, open: usize, close: &str) -> Result<Value, SyntaxError> {
+    fn for_expression(&mut self, open: usize, close: &str) -> Result<Value<'a>, SyntaxError> {
         self.for_intro()?;
         self.expect(":", "':' of the for expression")?;
         self.expression()?;
@@ -270,7 +274,7 @@ impl Cursor<'_> {
         Ok(())
     }
 
-    fn object(&mut self) -> Result<Value, SyntaxError> {
+    fn object(&mut self) -> Result<Value<'a>, SyntaxError> {
         let open = self.at;
         self.at += 1;
         let before = self.at;
@@ -285,7 +289,7 @@ impl Cursor<'_> {
         self.nested(false, |c| c.object_items(open))
     }
 
-    fn object_items(&mut self, open: usize) -> Result<Value, SyntaxError> {
+    fn object_items(&mut self, open: usize) -> Result<Value<'a>, SyntaxError> {
         let mut items = Vec::new();
         loop {
             self.skip_lines()?;
@@ -302,7 +306,8 @@ impl Cursor<'_> {
             }
             let value = self.nested(false, Cursor::expression)?;
             match key {
-                Value::Word(name) | Value::Text { text: name, .. } => items.push((name, value)),
+                Value::Word(name) => items.push((name.into(), value)),
+                Value::Text { text, .. } => items.push((text, value)),
                 Value::Object(_) | Value::Other => {}
             }
             self.skip()?;

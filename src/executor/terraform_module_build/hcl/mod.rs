@@ -12,43 +12,43 @@ mod expression;
 mod structure;
 mod template;
 
-use std::ops::Range;
+use std::{borrow::Cow, ops::Range};
 
 pub(crate) use structure::parse;
 
 /// Arguments and blocks, in their order.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Body {
-    pub(crate) arguments: Vec<Argument>,
-    pub(crate) blocks: Vec<Block>,
+pub(crate) struct Body<'a> {
+    pub(crate) arguments: Vec<Argument<'a>>,
+    pub(crate) blocks: Vec<Block<'a>>,
 }
 
 /// `name = value`
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Argument {
-    pub(crate) name: String,
-    pub(crate) value: Value,
+pub(crate) struct Argument<'a> {
+    pub(crate) name: &'a str,
+    pub(crate) value: Value<'a>,
 }
 
 /// `kind "label" { … }`
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Block {
-    pub(crate) kind: String,
-    pub(crate) labels: Vec<String>,
-    pub(crate) body: Body,
+pub(crate) struct Block<'a> {
+    pub(crate) kind: &'a str,
+    pub(crate) labels: Vec<Cow<'a, str>>,
+    pub(crate) body: Body<'a>,
     /// Offset of its first byte.
     pub(crate) at: usize,
 }
 
 /// An expression.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Value {
+pub(crate) enum Value<'a> {
     /// A quoted string without anything to evaluate; `inside` is what stands between the quotes.
-    Text { text: String, inside: Range<usize> },
+    Text { text: Cow<'a, str>, inside: Range<usize> },
     /// A word that is no call and has nothing attached: `true`, `string`, a key.
-    Word(String),
+    Word(&'a str),
     /// `{ key = value }`; keys that are computed are left out.
-    Object(Vec<(String, Self)>),
+    Object(Vec<(Cow<'a, str>, Self)>),
     /// Anything else.
     Other,
 }
@@ -66,8 +66,8 @@ pub(crate) struct Upward {
 
 /// A parsed file.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct File {
-    pub(crate) body: Body,
+pub(crate) struct File<'a> {
+    pub(crate) body: Body<'a>,
     pub(crate) upward: Vec<Upward>,
 }
 
@@ -101,9 +101,9 @@ pub(crate) enum Problem {
     TooDeep(u32),
 }
 
-impl Body {
+impl Body<'_> {
     /// The value of an argument.
-    pub(crate) fn get(&self, name: &str) -> Option<&Value> {
+    pub(crate) fn get(&self, name: &str) -> Option<&Value<'_>> {
         self.arguments.iter().find(|argument| argument.name == name).map(|argument| &argument.value)
     }
 
@@ -113,7 +113,7 @@ impl Body {
     }
 }
 
-impl Value {
+impl Value<'_> {
     /// The text, when it is nothing but text.
     pub(crate) fn as_text(&self) -> Option<&str> {
         match self {

@@ -1,9 +1,11 @@
 //! Bodies: arguments and blocks.
 
+use std::collections::BTreeSet;
+
 use super::{Argument, Block, Body, File, Problem, SyntaxError, Value, cursor::Cursor};
 
 /// Parses a whole file.
-pub(crate) fn parse(text: &str) -> Result<File, SyntaxError> {
+pub(crate) fn parse(text: &str) -> Result<File<'_>, SyntaxError> {
     let mut cursor = Cursor::new(text);
     let body = body(&mut cursor)?;
     if !cursor.is_done() {
@@ -13,8 +15,9 @@ pub(crate) fn parse(text: &str) -> Result<File, SyntaxError> {
 }
 
 /// Everything up to a closing brace or the end of the file, which stays.
-fn body(c: &mut Cursor<'_>) -> Result<Body, SyntaxError> {
+fn body<'a>(c: &mut Cursor<'a>) -> Result<Body<'a>, SyntaxError> {
     let mut body = Body::default();
+    let mut names = BTreeSet::new();
     loop {
         c.skip_lines()?;
         if c.is_done() || c.starts_with("}") {
@@ -24,7 +27,7 @@ fn body(c: &mut Cursor<'_>) -> Result<Body, SyntaxError> {
         let Some(name) = c.name() else { return Err(c.expected("an argument or a block")) };
         c.skip()?;
         if c.starts_with("=") && !c.starts_with("==") {
-            if body.get(name).is_some() {
+            if !names.insert(name) {
                 return Err(SyntaxError { at, problem: Problem::Twice(name.to_owned()) });
             }
             body.arguments.push(argument(c, name)?);
@@ -36,10 +39,10 @@ fn body(c: &mut Cursor<'_>) -> Result<Body, SyntaxError> {
     }
 }
 
-fn argument(c: &mut Cursor<'_>, name: &str) -> Result<Argument, SyntaxError> {
+fn argument<'a>(c: &mut Cursor<'a>, name: &'a str) -> Result<Argument<'a>, SyntaxError> {
     c.expect("=", "'='")?;
     let value = c.nested(false, Cursor::expression)?;
-    Ok(Argument { name: name.to_owned(), value })
+    Ok(Argument { name, value })
 }
 
 fn end_of_line(c: &mut Cursor<'_>, what: &'static str) -> Result<(), SyntaxError> {
@@ -47,14 +50,14 @@ fn end_of_line(c: &mut Cursor<'_>, what: &'static str) -> Result<(), SyntaxError
     if c.is_done() || c.at_newline() { Ok(()) } else { Err(c.expected(what)) }
 }
 
-fn block(c: &mut Cursor<'_>, kind: &str, at: usize) -> Result<Block, SyntaxError> {
+fn block<'a>(c: &mut Cursor<'a>, kind: &'a str, at: usize) -> Result<Block<'a>, SyntaxError> {
     let mut labels = Vec::new();
     loop {
         c.skip()?;
         let open = c.at;
         if c.eat("{") {
             let body = c.nested(false, |c| block_body(c, open))?;
-            return Ok(Block { kind: kind.to_owned(), labels, body, at });
+            return Ok(Block { kind, labels, body, at });
         }
         if c.starts_with("\"") {
             match c.quoted()? {
@@ -62,7 +65,7 @@ fn block(c: &mut Cursor<'_>, kind: &str, at: usize) -> Result<Block, SyntaxError
                 _ => return Err(SyntaxError { at: open, problem: Problem::Label }),
             }
         } else if let Some(name) = c.name() {
-            labels.push(name.to_owned());
+            labels.push(name.into());
         } else {
             let what = if labels.is_empty() { "'=' of an argument, or a label or '{' of a block" } else { "a label or '{' of a block" };
             return Err(c.expected(what));
@@ -71,7 +74,7 @@ fn block(c: &mut Cursor<'_>, kind: &str, at: usize) -> Result<Block, SyntaxError
 }
 
 /// What follows the opening brace at `open`, the closing one included.
-fn block_body(c: &mut Cursor<'_>, open: usize) -> Result<Body, SyntaxError> {
+fn block_body<'a>(c: &mut Cursor<'a>, open: usize) -> Result<Body<'a>, SyntaxError> {
     c.skip()?;
     let one_line = !(c.is_done() || c.at_newline() || c.starts_with("}"));
     let inner = if one_line {

@@ -1,5 +1,7 @@
 //! Templates: quoted strings and heredocs, with what is evaluated in them.
 
+use std::borrow::Cow;
+
 use super::{Problem, SyntaxError, Upward, Value, cursor::Cursor};
 
 /// What the end of a template looks like.
@@ -20,8 +22,10 @@ enum Open {
 /// What a template is made of so far.
 #[derive(Debug, Default)]
 struct Parts {
-    text: String,
-    is_plain: bool,
+    /// Whether something in it is evaluated.
+    is_computed: bool,
+    /// The text, once it is something else than what is written.
+    text: Option<String>,
     /// Place of an interpolation of nothing but the module's folder, until it is clear what follows it.
     folder: Option<usize>,
     /// Text since that interpolation.
@@ -30,11 +34,21 @@ struct Parts {
 }
 
 impl Parts {
-    fn push(&mut self, c: char) {
-        self.text.push(c);
-        if self.folder.is_some() {
-            self.since.push(c);
+    fn push(&mut self, text: &str) {
+        if let Some(all) = &mut self.text {
+            all.push_str(text);
         }
+        if self.folder.is_some() {
+            self.since.push_str(text);
+        }
+    }
+
+    /// Text that stands for something else that is written; `before` is what was written before it.
+    fn push_instead(&mut self, before: &str, text: &str) {
+        if self.text.is_none() && !self.is_computed {
+            self.text = Some(before.to_owned());
+        }
+        self.push(text);
     }
 
     /// Something else comes now, or the end.
@@ -46,18 +60,22 @@ impl Parts {
     }
 }
 
-impl Cursor<'_> {
+impl<'a> Cursor<'a> {
     /// A quoted string.
-    pub(super) fn quoted(&mut self) -> Result<Value, SyntaxError> {
+    pub(super) fn quoted(&mut self) -> Result<Value<'a>, SyntaxError> {
         let open = self.at;
         self.at += 1;
         let parts = self.nested(true, |c| c.template(open, End::Quote))?;
         let inside = open + 1..self.at - 1;
-        Ok(if parts.is_plain { Value::Text { text: parts.text, inside } } else { Value::Other })
+        if parts.is_computed {
+            return Ok(Value::Other);
+        }
+        let text = parts.text.map_or_else(|| Cow::Borrowed(&self.text[inside.clone()]), Cow::Owned);
+        Ok(Value::Text { text, inside })
     }
 
     /// `<<EOT` or `<<-EOT`, up to the line that is nothing but its marker.
-    pub(super) fn heredoc(&mut self) -> Result<Value, SyntaxError> {
+    pub(super) fn heredoc(&mut self) -> Result<Value<'a>, SyntaxError> {
         let open = self.at;
         self.at += 2;
         self.eat("-");
@@ -70,7 +88,8 @@ impl Cursor<'_> {
     }
 
     fn template(&mut self, open: usize, end: End<'_>) -> Result<Parts, SyntaxError> {
-        let mut parts = Parts { is_plain: true, ..Parts::default() };
+        let mut parts = Parts::default();
+        let begin = self.at;
         let mut line_start = matches!(end, End::Marker(_));
         loop {
             let at = self.at;
@@ -84,12 +103,19 @@ impl Cursor<'_> {
                 }
             }
             line_start = false;
+            let special: &[u8] = if matches!(end, End::Quote) { b"$%\"\\\r\n" } else { b"$%\n" };
+            let plain = self.rest().bytes().position(|byte| special.contains(&byte)).unwrap_or(self.rest().len());
+            if plain > 0 {
+                self.at += plain;
+                parts.push(&self.text[at..self.at]);
+                continue;
+            }
             if self.eat("$${") || self.eat("%%{") {
-                self.text[at + 1..self.at].chars().for_each(|c| parts.push(c));
+                parts.push_instead(&self.text[begin..at], &self.text[at + 1..self.at]);
                 continue;
             }
             if self.starts_with("${") || self.starts_with("%{") {
-                parts.is_plain = false;
+                parts.is_computed = true;
                 parts.settle(&mut self.upward, false);
                 self.evaluated(open, &mut parts)?;
                 continue;
@@ -99,10 +125,10 @@ impl Cursor<'_> {
                 (Some('\n' | '\r'), End::Quote) => return Err(SyntaxError { at: open, problem: Problem::LineBreak }),
                 (Some('\\'), End::Quote) => {
                     let c = self.escape(at)?;
-                    parts.push(c);
+                    parts.push_instead(&self.text[begin..at], c.encode_utf8(&mut [0; 4]));
                 }
                 (Some(c), _) => {
-                    parts.push(c);
+                    parts.push(&self.text[at..self.at]);
                     line_start = c == '\n';
                 }
                 (None, End::Quote) => return Err(self.unclosed(open, "this string", "'\"'")),

@@ -50,7 +50,7 @@ EOT
 }
 "#;
     let file = parse(text).expect("it is HCL");
-    let kinds: Vec<_> = file.body.blocks.iter().map(|block| (block.kind.as_str(), block.labels.join(" "))).collect();
+    let kinds: Vec<_> = file.body.blocks.iter().map(|block| (block.kind, block.labels.join(" "))).collect();
     let expected = [("terraform", ""), ("locals", ""), ("empty", "a b"), ("resource", "aws_instance x")]
         .map(|(kind, labels)| (kind, labels.to_owned()));
     assert_eq!(kinds, expected);
@@ -58,7 +58,7 @@ EOT
     let providers = &file.body.blocks[0].body.blocks[0].body;
     let Some(Value::Object(aws)) = providers.get("aws") else { panic!("an object") };
     assert_eq!(
-        aws.iter().map(|(key, value)| (key.as_str(), value.as_text())).collect::<Vec<_>>(),
+        aws.iter().map(|(key, value)| (key.as_ref(), value.as_text())).collect::<Vec<_>>(),
         [("source", Some("hashicorp/aws")), ("version", Some("~> 5.0"))]
     );
     assert_eq!(file.body.blocks[3].body.arguments.len(), 10);
@@ -70,7 +70,7 @@ fn text_knows_where_it_stands() {
     let text = "module \"x\" {\n  source = \"..\\u002fü\" # why\n}\n";
     let file = parse(text).expect("it is HCL");
     let Some(Value::Text { text: source, inside }) = file.body.blocks[0].body.get("source") else { panic!("text") };
-    assert_eq!((source.as_str(), &text[inside.clone()]), ("../ü", "..\\u002fü"));
+    assert_eq!((source.as_ref(), &text[inside.clone()]), ("../ü", "..\\u002fü"));
 }
 
 #[test]

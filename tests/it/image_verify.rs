@@ -1,0 +1,166 @@
+//! `container-image-build` with `verification`: images that cosign has signed, and others that only look so.
+
+use std::{fs, path::PathBuf, process::Command};
+
+use serde_json::{Value, json};
+
+use crate::{
+    image_build::{HELLO, digest, job, layout, public, seed},
+    support::{
+        registry::{Options, Program, Registry},
+        runner::{Run, Runner},
+        tools,
+    },
+};
+
+/// A key pair of cosign's.
+struct Key {
+    private: PathBuf,
+    public: PathBuf,
+}
+
+impl Key {
+    fn new(runner: &Runner, name: &str) -> Self {
+        let mut command = tools::command("cosign");
+        command.args(["generate-key-pair", "--output-key-prefix", name]);
+        tools::run(command.env("COSIGN_PASSWORD", "").current_dir(runner.work()));
+        let file = |end: &str| runner.work().join(format!("{name}.{end}"));
+        Self { private: file("key"), public: file("pub") }
+    }
+
+    /// The authority of a plan.
+    fn authority(&self, name: &str) -> Value {
+        json!({"name": name, "key": {"file": self.public}})
+    }
+
+    /// Signs `image@digest`; as a bundle among the referrers, or under the tag of before.
+    fn sign(&self, runner: &Runner, registry: &Registry, image: &str, bundle: bool) {
+        let mut command = cosign(registry);
+        command.arg("sign").arg("--key").arg(&self.private).args(["--allow-http-registry", "--yes"]);
+        if bundle {
+            let config = runner.work().join("signing-config.json");
+            tools::run(tools::command("cosign").args(["signing-config", "create", "--out"]).arg(&config));
+            command.arg("--signing-config").arg(config);
+        } else {
+            command.args(["--new-bundle-format=false", "--use-signing-config=false", "--tlog-upload=false"]);
+        }
+        tools::run(command.arg(image).current_dir(runner.work()));
+    }
+}
+
+fn cosign(registry: &Registry) -> Command {
+    let mut command = registry.command("cosign");
+    command.env("COSIGN_PASSWORD", "");
+    command
+}
+
+/// Copies `image` if one of the authorities has signed it.
+fn copy(runner: &Runner, image: &str, authorities: &[Value]) -> Run {
+    runner.job(&job(&layout("out"), &json!({"image": image, "verification": {"authorities": authorities}}))).done()
+}
+
+/// What was refused: nothing was copied, and the evidence says why.
+fn refused(runner: &Runner, image: &str, authorities: &[Value], message: &str, evidence: &[&str]) {
+    let failure = copy(runner, image, authorities).failed(1, "SignatureInvalid");
+    assert_eq!((failure["message"].as_str(), failure["step"].as_str()), (Some(message), Some("verify")));
+    assert_eq!((&failure["fault"], &failure["retryable"]), (&json!("user"), &json!(false)));
+    let found: Vec<_> = failure["evidence"].as_array().unwrap().iter().map(|one| one["text"].as_str().unwrap()).collect();
+    for part in evidence {
+        assert!(found.iter().any(|text| text.contains(part)), "{part}\n{found:#?}");
+    }
+    assert!(!runner.work().join("out").exists(), "nothing was copied");
+}
+
+#[test]
+fn a_key_that_is_trusted_has_to_have_signed() {
+    require_tools!("docker-registry", "referrers-registry", "skopeo", "crane", "cosign");
+    for (program, bundle) in [(Program::Distribution2, false), (Program::Distribution2, true), (Program::Referrers, true)] {
+        let (registry, runner) = (Registry::with(&Options { program, ..Options::default() }), Runner::new());
+        let (ours, theirs) = (Key::new(&runner, "ours"), Key::new(&runner, "theirs"));
+        seed(&registry, "app", &["1.0.0"]);
+        let (place, image) = (registry.repository("app"), format!("{}@{HELLO}", registry.repository("app")));
+
+        let unsigned = format!("{image} is not signed; verification wants a signature of release, so nothing was copied");
+        refused(&runner, &image, &[ours.authority("release")], &unsigned, &["there is no signature"]);
+
+        ours.sign(&runner, &registry, &image, bundle);
+        let other = format!("{image} has a signature, which is not of security, release; nothing was copied");
+        refused(&runner, &image, &[theirs.authority("security"), theirs.authority("release")], &other, &["it is not of this key"]);
+
+        let run = copy(&runner, &format!("{place}:1.0.0"), &[theirs.authority("security"), ours.authority("release")]);
+        let receipt = run.succeeded();
+        assert_eq!(receipt["outputs"]["artifacts"][0]["digest"], HELLO);
+        let by = &receipt["outputs"]["source"]["verified_by"];
+        assert_eq!(by["authority"], "release", "{receipt:#}");
+        assert!(by["signer"].as_str().unwrap().starts_with("ECDSA P-256 key "), "{by}");
+        assert!(run.stderr().contains("signed by authority release (ECDSA P-256 key "), "{}", run.stderr());
+        // What was copied can be verified again, by us and by cosign.
+        let own = Registry::with(&Options { program, ..Options::default() });
+        let verified = json!({"image": place, "tag": "1.0.0", "verification": {"authorities": [ours.authority("release")]}});
+        runner.job(&job(&public(&own.repository("app")), &verified)).done().succeeded();
+        assert_eq!(digest(&own, "app", "bld-1"), HELLO);
+        let verify = ["verify", "--insecure-ignore-tlog=true", "--allow-http-registry", "--key"];
+        tools::run(cosign(&own).args(verify).arg(&ours.public).arg(format!("{}@{HELLO}", own.repository("app"))));
+    }
+}
+
+#[test]
+fn a_signature_of_something_else_does_not_count() {
+    require_tools!("docker-registry", "skopeo", "crane", "cosign");
+    let (registry, runner) = (Registry::start(), Runner::new());
+    let key = Key::new(&runner, "ours");
+    seed(&registry, "app", &["1.0.0"]);
+    let place = registry.repository("app");
+    // One image of the index is signed; its signature is put where that of the index would be.
+    let signed =
+        tools::run(registry.command("crane").args(["digest", "--insecure", "--platform", "linux/amd64", &format!("{place}:1.0.0")]));
+    let signed = signed.trim();
+    key.sign(&runner, &registry, &format!("{place}@{signed}"), false);
+    let tag = |digest: &str| format!("{}.sig", digest.replace(':', "-"));
+    tools::run(registry.command("crane").args(["tag", "--insecure", &format!("{place}:{}", tag(signed)), &tag(HELLO)]));
+    let image = format!("{place}@{HELLO}");
+    let unsigned = format!("{image} is not signed; verification wants a signature of release, so nothing was copied");
+    refused(
+        &runner,
+        &image,
+        &[key.authority("release")],
+        &unsigned,
+        &[&format!("tag {}, signature 1: it is about something else", tag(HELLO))],
+    );
+    copy(&runner, &format!("{place}@{signed}"), &[key.authority("release")]).succeeded();
+}
+
+#[test]
+fn keys_and_identities_that_cannot_be_used_are_never_taken_for_fulfilled() {
+    let runner = Runner::new();
+    let identity = json!([{"issuer": "https://issuer.example", "subject": "dev@example.com"}]);
+    for (authority, message) in [
+        (
+            json!({"name": "release", "key": "no key"}),
+            "verification: key of authority release is not PEM: there is no '-----BEGIN' line in it",
+        ),
+        (
+            json!({"keyless": {"identities": identity}}),
+            "verification: authority 1 is keyless and there is no trust root; give keyless.trusted_root in the plan, or start the runner with \
+             --trusted-root FILE (a Sigstore trusted_root.json)",
+        ),
+        (
+            json!({"keyless": {"identities": identity, "trusted_root": "{}"}}),
+            "verification: trusted_root of authority 1: has the media type '', and application/vnd.dev.sigstore.trustedroot+json;version=0.1 is wanted",
+        ),
+        (
+            json!({"keyless": {"identities": [{"issuer_regexp": "(", "subject": "x"}], "trusted_root": "{}"}}),
+            "verification: '(' of authority 1 is not a regular expression: unclosed group",
+        ),
+    ] {
+        let pull = json!({"image": "127.0.0.1:1/app:1", "verification": {"authorities": [authority]}});
+        let failure = runner.job(&job(&layout("out"), &pull)).done().failed(1, "InvalidPlan");
+        assert_eq!(failure["message"], message, "{pull}");
+    }
+    let missing = runner.work().join("missing.json");
+    let pull = json!({"image": "127.0.0.1:1/app:1", "verification": {"authorities": [{"keyless": {"identities": identity}}]}});
+    let run = runner.job(&job(&layout("out"), &pull)).arg("--trusted-root").arg(&missing).done();
+    let message = run.failed(1, "Io")["message"].as_str().unwrap().to_owned();
+    assert!(message.starts_with("setting trusted_root: ") && message.contains("missing.json"), "{message}");
+    assert!(fs::metadata(runner.work().join("out")).is_err());
+}
