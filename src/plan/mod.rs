@@ -33,7 +33,7 @@ mod values;
 
 pub use builds::{
     Authority, ContainerImagePullPlan, HelmBuildPlan, HelmRepoConfig, Keyless, KeylessIdentity, KubernetesManifestBuildPlan,
-    KustomizeConfig, LoadRestrictor, ManifestSource, OciArtifactSource, TerraformBuildPlan, TerraformValues, Verification,
+    KustomizeConfig, LoadRestrictor, ManifestSource, OciArtifactSource, RemoteBases, TerraformBuildPlan, TerraformValues, Verification,
 };
 pub use decode::{Decoded, Plan};
 pub use definition::{

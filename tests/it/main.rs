@@ -30,6 +30,7 @@ mod image_keyless;
 mod image_verify;
 mod journal;
 mod journeys;
+mod manifests;
 mod oci_copy;
 mod oci_copy_faults;
 mod oci_faults;
