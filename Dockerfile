@@ -1,9 +1,12 @@
-# The runner as a container image: one binary, the system's certificate authorities and git, run by a user without rights.
+# The runner as a container image, run by a user without rights, in two sizes:
 #
-#   docker build -t build-runner .        or: buildah build -t build-runner .
+#   docker build -t build-runner .                       full, the default: with the tools that jobs may need
+#   docker build -t build-runner:slim --target slim .    slim: the binary and the system's certificate authorities, no tools
 #
-# Base images that already have what apt-get would install are taken as they are, so a build without network works too.
+# `buildah build` takes the same arguments. What the base images already have is taken as it is, so a build without network
+# works too.
 ARG BUILDER_IMAGE=docker.io/library/rust:1.95-slim-bookworm
+ARG TOOLS_IMAGE=docker.io/library/golang:1.26-bookworm
 ARG RUNTIME_IMAGE=docker.io/library/debian:bookworm-slim
 
 FROM ${BUILDER_IMAGE} AS compile
@@ -17,15 +20,16 @@ COPY . .
 RUN cargo build --release --locked ${CARGO_FLAGS} \
  && install -D target/release/build-runner /out/build-runner
 
-FROM ${RUNTIME_IMAGE}
-RUN if ! command -v git >/dev/null || [ ! -s /etc/ssl/certs/ca-certificates.crt ]; then \
+FROM ${RUNTIME_IMAGE} AS slim
+RUN if [ ! -s /etc/ssl/certs/ca-certificates.crt ]; then \
       apt-get update \
-      && apt-get install -y --no-install-recommends ca-certificates git \
+      && apt-get install -y --no-install-recommends ca-certificates \
       && rm -rf /var/lib/apt/lists/*; \
     fi
-# ssh, which git may start, refuses to run for a user without a name.
+# ssh, which git may start, refuses to run for a user without a name; buildah gives the ids below to the users inside of builds.
 RUN useradd --key UID_MAX=65535 --uid 65532 --user-group --no-log-init --home-dir /var/lib/build-runner --create-home --shell /usr/sbin/nologin runner \
- && chmod 0700 /var/lib/build-runner
+ && chmod 0700 /var/lib/build-runner \
+ && echo runner:100000:65536 | tee /etc/subuid >/etc/subgid
 COPY --from=compile /out/build-runner /usr/local/bin/build-runner
 ENV BUILD_RUNNER_STATE_DIR=/var/lib/build-runner/state
 LABEL org.opencontainers.image.title="build-runner" \
@@ -37,3 +41,29 @@ USER 65532:65532
 # Exec form: SIGTERM reaches the runner itself, which then ends its jobs in order.
 ENTRYPOINT ["/usr/local/bin/build-runner"]
 CMD ["--help"]
+
+# What Debian does not have, or only old: pinned, from source.
+FROM ${TOOLS_IMAGE} AS tools
+ARG KUSTOMIZE_VERSION=v5.8.2
+ARG HELM_VERSION=v4.3.1
+ARG BUILDKIT_VERSION=v0.33.1
+# BuildKit's module replaces others, which `go install` refuses.
+ENV CGO_ENABLED=0 GOBIN=/out GOFLAGS=-trimpath
+RUN mkdir /out && cd /out \
+ && for tool in kustomize helm buildctl; do ! command -v $tool >/dev/null || cp "$(command -v $tool)" /out/; done \
+ && if [ ! -e kustomize ]; then go install -ldflags '-s -w' sigs.k8s.io/kustomize/kustomize/v5@${KUSTOMIZE_VERSION}; fi \
+ && if [ ! -e helm ]; then go install -ldflags '-s -w' helm.sh/helm/v4/cmd/helm@${HELM_VERSION}; fi \
+ && if [ ! -e buildctl ]; then \
+      module=github.com/moby/buildkit@${BUILDKIT_VERSION} && go mod download $module && cd "$(go env GOMODCACHE)/$module" \
+      && go build -ldflags "-s -w -X github.com/moby/buildkit/version.Version=${BUILDKIT_VERSION}" -o /out/buildctl ./cmd/buildctl; \
+    fi
+
+FROM slim AS full
+USER 0:0
+RUN if ! command -v git || ! command -v git-lfs || ! command -v ssh || ! command -v buildah; then \
+      apt-get update \
+      && apt-get install -y --no-install-recommends buildah fuse-overlayfs git git-lfs openssh-client runc uidmap \
+      && rm -rf /var/lib/apt/lists/*; \
+    fi
+COPY --from=tools /out/ /usr/local/bin/
+USER 65532:65532

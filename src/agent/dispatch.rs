@@ -10,7 +10,8 @@ use super::Ledger;
 use crate::{
     executor::{
         Context, Executor, Made, Readiness, Settings, container_image_build::ContainerImageBuild, docker_build::DockerBuild,
-        helm_chart_build::HelmChartBuild, noop::Noop, oci_sync::OciSync, terraform_module_build::TerraformModuleBuild,
+        helm_chart_build::HelmChartBuild, kubernetes_manifest_build::KubernetesManifestBuild, noop::Noop, oci_sync::OciSync,
+        terraform_module_build::TerraformModuleBuild,
     },
     job::{Failure, FailureKind, JobType, Outputs, Phase},
     plan::Plan,
@@ -53,7 +54,9 @@ impl Executors {
             Plan::DockerBuild(plan) => drive(&DockerBuild::new(&self.settings), cx, plan, ledger, cleanup_deadline).await,
             Plan::ContainerImageBuild(plan) => drive(&ContainerImageBuild::new(&self.settings), cx, plan, ledger, cleanup_deadline).await,
             Plan::TerraformModuleBuild(plan) => drive(&TerraformModuleBuild, cx, plan, ledger, cleanup_deadline).await,
-            Plan::KubernetesManifestBuild(_) => Err(unsupported(plan.job_type())),
+            Plan::KubernetesManifestBuild(plan) => {
+                drive(&KubernetesManifestBuild::new(&self.settings), cx, plan, ledger, cleanup_deadline).await
+            }
             Plan::KubernetesManifestDeploy(_)
             | Plan::ShipwrightBuild(_)
             | Plan::PipelineRun(_)
@@ -81,7 +84,7 @@ impl Executors {
             JobType::DockerBuild => revisit(&DockerBuild::new(&self.settings), handle, cx, deadline).await,
             JobType::ContainerImageBuild => revisit(&ContainerImageBuild::new(&self.settings), handle, cx, deadline).await,
             JobType::TerraformModuleBuild => revisit(&TerraformModuleBuild, handle, cx, deadline).await,
-            JobType::KubernetesManifestBuild => Err(unsupported(job_type)),
+            JobType::KubernetesManifestBuild => revisit(&KubernetesManifestBuild::new(&self.settings), handle, cx, deadline).await,
             JobType::KubernetesManifestDeploy
             | JobType::ShipwrightBuild
             | JobType::PipelineRun
@@ -108,7 +111,7 @@ impl Executors {
             JobType::DockerBuild => DockerBuild::new(&self.settings).probe().await,
             JobType::ContainerImageBuild => ContainerImageBuild::new(&self.settings).probe().await,
             JobType::TerraformModuleBuild => TerraformModuleBuild.probe().await,
-            JobType::KubernetesManifestBuild => missing(),
+            JobType::KubernetesManifestBuild => KubernetesManifestBuild::new(&self.settings).probe().await,
             JobType::KubernetesManifestDeploy
             | JobType::ShipwrightBuild
             | JobType::PipelineRun

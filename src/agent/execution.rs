@@ -166,7 +166,7 @@ async fn prepared(shared: &Shared, claimed: &Claimed, cancel: &Cancel, log: &Job
         log.warn(format_args!("plan: {warning}"));
     }
     decoded.plan.check_destination().map_err(Failure::from)?;
-    let local_base = shared.local_roots.admit(&decoded.plan)?;
+    let local_base = shared.local_roots.admit(&decoded.folders)?;
     Ok(Job { id: claimed.job.clone(), job_type, plan: decoded.plan, timeout: claimed.timeout, secrets: decoded.secrets, local_base })
 }
 

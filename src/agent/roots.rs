@@ -1,13 +1,13 @@
 //! The folders of this machine that polled jobs may name (`--local-root`): a control plane must not read or write the node's files.
 //!
-//! In: the configured roots, a plan. Out: leave to go on, or the failure that names the key, the folder and the remedy. What is compared is
+//! In: the configured roots, the folders that a plan names. Out: leave to go on, or the failure that names the key, the folder and the remedy. What is compared is
 //! the real path: links are resolved, of a folder that does not exist yet those of its nearest parent that does.
 
 use std::path::{Component, Path, PathBuf};
 
 use crate::{
     job::{Failure, FailureKind},
-    plan::{LocalFolder, Plan},
+    plan::LocalFolder,
 };
 
 /// The configured roots.
@@ -27,18 +27,17 @@ impl LocalRoots {
         roots.iter().map(real).collect::<Result<_, _>>().map(Self)
     }
 
-    /// Whether the plan names only folders below the roots. `Some(/)` is what its paths are relative to then (they are absolute); `None` when it
+    /// Whether the folders that a plan names are all below the roots. `Some(/)` is what its paths are relative to then (they are absolute); `None` when it
     /// names none, so that nothing further down may.
     ///
     /// # Errors
     /// [`FailureKind::InvalidPlan`] for the first folder that is not.
-    pub fn admit(&self, plan: &Plan) -> Result<Option<PathBuf>, Failure> {
-        let folders = plan.local_folders();
+    pub fn admit(&self, folders: &[LocalFolder]) -> Result<Option<PathBuf>, Failure> {
         folders.iter().try_for_each(|local| self.admit_one(local))?;
         Ok((!folders.is_empty()).then(|| PathBuf::from("/")))
     }
 
-    fn admit_one(&self, local: &LocalFolder<'_>) -> Result<(), Failure> {
+    fn admit_one(&self, local: &LocalFolder) -> Result<(), Failure> {
         let refused = |problem: &str| {
             let message = format!("{}: '{}' {problem}", local.key, local.folder.display());
             Err(Failure::new(FailureKind::InvalidPlan, message))
@@ -51,7 +50,7 @@ impl LocalRoots {
                 "is a folder of the runner's machine, and this runner lets no job name any; start it with --local-root DIR to allow those below DIR",
             );
         }
-        match real(local.folder) {
+        match real(&local.folder) {
             Some(real) if self.0.iter().any(|root| real.starts_with(root)) => Ok(()),
             _ => refused(
                 "does not lie below a local root of this runner; use a folder that does, or start the runner with another --local-root",
@@ -71,14 +70,17 @@ fn real(folder: &Path) -> Option<PathBuf> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{job::JobType, plan::Strictness};
+    use crate::{
+        job::JobType,
+        plan::{Plan, Strictness},
+    };
     use serde_json::json;
 
     fn admit(roots: &LocalRoots, destination: &str) -> Result<Option<PathBuf>, String> {
         let plan = json!({"git_source": {"url": "https://example.com/charts"}, "helm_build_plan": {}, "dst_tag": "1",
                           "dst_registry": {"RegistryType": "oci_layout", "Repository": destination}});
-        let plan = Plan::decode(JobType::HelmChartBuild, &plan, Strictness::Polled).expect("good").plan;
-        roots.admit(&plan).map_err(|failure| failure.message)
+        let plan = Plan::decode(JobType::HelmChartBuild, &plan, Strictness::Polled).expect("good");
+        roots.admit(&plan.folders).map_err(|failure| failure.message)
     }
 
     #[test]
@@ -113,8 +115,8 @@ mod tests {
 
     #[test]
     fn a_plan_without_local_folders_needs_no_root() {
-        let plan = Plan::decode(JobType::Noop, &json!({}), Strictness::Polled).expect("good").plan;
-        assert_eq!(LocalRoots::default().admit(&plan), Ok(None));
+        let plan = Plan::decode(JobType::Noop, &json!({}), Strictness::Polled).expect("good");
+        assert_eq!(LocalRoots::default().admit(&plan.folders), Ok(None));
     }
 
     #[test]

@@ -55,7 +55,12 @@ pub(super) fn executor_settings(config: &Config) -> executor::Settings {
         ssh_agent: config.docker_ssh_agent.clone(),
         cache_limit: config.docker_cache_limit,
     };
-    executor::Settings { state_dir: config.state_dir.clone(), docker, trusted_root: config.trusted_root.clone() }
+    executor::Settings {
+        state_dir: config.state_dir.clone(),
+        kustomize_remote_bases: config.kustomize_remote_bases,
+        docker,
+        trusted_root: config.trusted_root.clone(),
+    }
 }
 
 fn git_options(config: &Config) -> git::Options {

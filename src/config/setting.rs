@@ -90,6 +90,12 @@ pub const SETTINGS: &[Setting] = &[
     Setting::new("host_ca_files", "HOST=FILE,…", "", "PEM bundles trusted for one registry host each").list(),
     Setting::new("plain_http_hosts", "HOST,…", "", "Registry hosts that are spoken to over plain HTTP").list(),
     Setting::new("docker_config", "FILE", "", "Docker or podman credentials file [default: the usual places; 'none' for none]"),
+    Setting::new(
+        "kustomize_remote_bases",
+        "POLICY",
+        "plan",
+        "Bases and files that a kustomization fetches: deny, allow, or plan (what the plan says)",
+    ),
     Setting::new("trusted_root", "FILE", "", "Sigstore trusted_root.json for signatures of identities, where a plan brings none"),
     Setting::new("transfer_concurrency", "COUNT", "64", "Most blobs in flight to one registry host"),
     Setting::new("git_ssh_key", "FILE", "", "Private key for ssh:// repositories; without it ssh is refused"),

@@ -7,7 +7,7 @@ use url::Url;
 
 use super::{ConfigError, Resolved, SETTINGS, parse_bytes, parse_duration};
 use crate::{
-    executor::DockerBackend,
+    executor::{DockerBackend, kubernetes_manifest_build::RemoteBases},
     job::{JobGroup, RunnerId},
     telemetry::LogFormat,
 };
@@ -49,6 +49,7 @@ pub struct Config {
     pub ca_file: Option<PathBuf>,
     pub hosts: BTreeMap<String, HostSettings>,
     pub docker_config: Option<PathBuf>,
+    pub kustomize_remote_bases: RemoteBases,
     pub trusted_root: Option<PathBuf>,
     pub transfer_concurrency: usize,
     pub git_ssh_key: Option<PathBuf>,
@@ -150,6 +151,7 @@ impl Config {
             ("debug", LevelFilter::DEBUG),
             ("trace", LevelFilter::TRACE),
         ];
+        let bases = [("deny", RemoteBases::Deny), ("allow", RemoteBases::Allow), ("plan", RemoteBases::Plan)];
         Self {
             state_dir: r.required("state_dir", path),
             log_level: r.optional("log_level", |t| one_of(t, &levels)).unwrap_or(LevelFilter::INFO),
@@ -165,6 +167,7 @@ impl Config {
             ca_file: r.optional("ca_file", path),
             hosts: hosts(r),
             docker_config: r.optional("docker_config", path),
+            kustomize_remote_bases: r.optional("kustomize_remote_bases", |t| one_of(t, &bases)).unwrap_or_default(),
             trusted_root: r.optional("trusted_root", path),
             transfer_concurrency: r.required("transfer_concurrency", count),
             git_ssh_key: r.optional("git_ssh_key", path),

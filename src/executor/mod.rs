@@ -4,6 +4,7 @@ pub mod container_image_build;
 mod contract;
 pub mod docker_build;
 pub mod helm_chart_build;
+pub mod kubernetes_manifest_build;
 pub mod noop;
 pub mod oci_sync;
 #[cfg(test)]

@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use super::kubernetes_manifest_build::RemoteBases;
+
 /// Which tool builds images.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum DockerBackend {
@@ -42,6 +44,8 @@ pub struct DockerSettings {
 pub struct Settings {
     /// The runner's state folder; what an executor keeps between jobs goes into `<state>/cache/<job type>`.
     pub state_dir: PathBuf,
+    /// Whether kustomizations may fetch what they are made of.
+    pub kustomize_remote_bases: RemoteBases,
     /// How images are built.
     pub docker: DockerSettings,
     /// Whom to believe about identities and times where a plan does not say: a Sigstore `trusted_root.json`.

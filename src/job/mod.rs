@@ -12,6 +12,8 @@ mod kind;
 mod outcome;
 mod outputs;
 mod receipt;
+mod status;
+mod words;
 
 pub use condition::{Condition, ConditionStatus, Conditions};
 pub use failure::{Evidence, Failure, FailureKind, Fault};
@@ -20,3 +22,5 @@ pub use kind::{JobGroup, JobType, Operation};
 pub use outcome::{CancelCause, Outcome, Phase};
 pub use outputs::{Artifact, Outputs, Platform};
 pub use receipt::{Receipt, ReceiptOutcome};
+pub use status::{ExecutionStatus, JobStatus};
+pub(crate) use status::{execution_statuses, job_statuses};

@@ -38,6 +38,7 @@ pub use blob::{BlobSource, ByteStream, FileSource};
 pub use client::{Accepted, Client, Cx, Repository, Stored};
 pub use descriptor::Descriptor;
 pub use error::{ContentError, Error};
+pub(crate) use location::is_loopback;
 pub use location::{Location, LocationError};
 pub use manifest::{ImageManifest, Index, Manifest};
 pub use push::{Blob, Content, Package, push};

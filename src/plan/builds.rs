@@ -267,6 +267,16 @@ choice! {
     }
 }
 
+choice! {
+    /// Whether a kustomization may fetch bases and files from elsewhere.
+    RemoteBases is "a policy for remote bases" {
+        /// No: everything comes from the source.
+        Deny = "deny",
+        /// Yes, unless the owner of the runner forbids it.
+        Allow = "allow",
+    }
+}
+
 object! {
     /// Kubernetes manifests.
     #[derive(Debug)]
@@ -317,12 +327,25 @@ object! {
     /// How to build a kustomization.
     #[derive(Debug)]
     pub struct KustomizeConfig {
-        /// Patches put on top, each the text of one.
+        /// Patches put on top: files of the source, relative as `kustomize_path` is, or the text itself.
         patches: Vec<String> = ["patches"],
         /// Whether Helm charts may be inflated.
         enable_helm: bool = ["enable_helm"] or false,
         /// Which files may be read.
         load_restrictor: LoadRestrictor = ["load_restrictor"] or LoadRestrictor::RootOnly,
+        /// Whether bases and files may be fetched from elsewhere; no when absent, unless the owner of the runner says otherwise.
+        remote_bases: Option<RemoteBases> = ["remote_bases"],
+    }
+    check check_kustomize;
+}
+
+fn check_kustomize(value: &KustomizeConfig, object: &Object<'_>, r: &mut Reader<'_>) {
+    if value.patches.iter().any(|patch| patch.trim().is_empty()) {
+        object.report(r, "patches", Defect::Contradiction("has an empty patch; give the file or text of one, or remove it"));
+    }
+    if value.remote_bases == Some(RemoteBases::Allow) && (value.enable_helm || value.load_restrictor == LoadRestrictor::None) {
+        let why = "goes with neither enable_helm nor load_restrictor none: what a remote base reads cannot be checked beforehand";
+        object.report(r, "remote_bases", Defect::Contradiction(why));
     }
 }
 

@@ -11,8 +11,8 @@ use crate::{
 
 use super::{
     Build, ContainerImagePullPlan, Defect, DeployPlan, DockerBuildPlan, FlatpakBuildPlan, FlatpakUploadPlan, GitSource, HelmBuildPlan,
-    KubernetesManifestBuildPlan, NoopPlan, PipelinePlan, Problem, Problems, Registry, SandboxMode, ShipwrightBuildPlan, Strictness,
-    SyncPlan, TerraformBuildPlan, reader::Reader, values::Decode,
+    KubernetesManifestBuildPlan, LocalFolder, NoopPlan, PipelinePlan, Problem, Problems, Registry, SandboxMode, ShipwrightBuildPlan,
+    Strictness, SyncPlan, TerraformBuildPlan, local, reader::Reader, values::Decode,
 };
 
 macro_rules! plans {
@@ -70,6 +70,8 @@ pub struct Decoded {
     pub warnings: Vec<Problem>,
     /// Every secret in the plan, for the redaction of logs.
     pub secrets: Vec<SecretString>,
+    /// Every folder of this machine that carrying out the plan reads or writes.
+    pub folders: Vec<LocalFolder>,
 }
 
 /// Places in a plan that are the same for several types.
@@ -99,7 +101,10 @@ impl Plan {
         let mut reader = Reader::new(strictness, None);
         let plan = reader.within("plan", |r| Self::read(job_type, &node, r));
         match plan {
-            Some(plan) if reader.problems.is_empty() => Ok(Decoded { plan, warnings: reader.warnings, secrets: reader.secrets }),
+            Some(plan) if reader.problems.is_empty() => {
+                let folders = local::used_by(&plan, reader.folders);
+                Ok(Decoded { plan, warnings: reader.warnings, secrets: reader.secrets, folders })
+            }
             _ => Err(Problems(reader.problems)),
         }
     }

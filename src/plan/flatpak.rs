@@ -108,7 +108,7 @@ fn check_remote(value: &FlatpakRemote, object: &Object<'_>, r: &mut Reader<'_>) 
     check_place(&value.url, "url", object, r);
 }
 
-/// An address, or a folder: whether a job may name one is not for the plan to say, see [`crate::plan::Plan::local_folders`].
+/// An address, or a folder: whether a job may name one is not for the plan to say, see [`crate::plan::Decoded::folders`].
 fn check_place(text: &str, name: &str, object: &Object<'_>, r: &mut Reader<'_>) {
     let local = !text.contains("://") || text.starts_with("file:///");
     if local {

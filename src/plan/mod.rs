@@ -33,7 +33,7 @@ mod values;
 
 pub use builds::{
     Authority, ContainerImagePullPlan, HelmBuildPlan, HelmRepoConfig, Keyless, KeylessIdentity, KubernetesManifestBuildPlan,
-    KustomizeConfig, LoadRestrictor, ManifestSource, OciArtifactSource, TerraformBuildPlan, TerraformValues, Verification,
+    KustomizeConfig, LoadRestrictor, ManifestSource, OciArtifactSource, RemoteBases, TerraformBuildPlan, TerraformValues, Verification,
 };
 pub use decode::{Decoded, Plan};
 pub use definition::{
@@ -45,6 +45,7 @@ pub use duration::{Age, DurationError, GoDuration};
 pub use envelope::{Build, GitSource, SandboxMode};
 pub use flatpak::{FlatpakBuildPlan, FlatpakRemote, FlatpakSign, FlatpakSource, FlatpakUploadPlan, OnFailure};
 pub use local::LocalFolder;
+pub(crate) use local::used_by;
 pub use pipeline::{PipelineBackend, PipelinePlan, PipelineRef, PipelineWorkspace, Project, Retries, StepDefaults, Storage, TriggerKind};
 pub use problem::{Defect, Problem, Problems};
 pub use quantity::{Quantity, QuantityError};

@@ -191,7 +191,7 @@ object! {
 fn check_storage(value: &Storage, object: &Object<'_>, r: &mut Reader<'_>) {
     match value.url.split_once("://") {
         Some(("s3", rest)) if !rest.is_empty() && !rest.starts_with('/') => {}
-        Some(("file", rest)) if rest.starts_with('/') => {}
+        Some(("file", rest)) if rest.starts_with('/') => object.is_local_path(r, "url"),
         _ => object.report(r, "url", Defect::Contradiction("is not a storage; write s3://BUCKET/PREFIX or file:///FOLDER")),
     }
     if let Some(endpoint) = &value.endpoint {

@@ -8,7 +8,7 @@ use secrecy::SecretString;
 use crate::yaml::{Entry, Kind, Node, Position};
 
 use super::{
-    Defect, Problem,
+    Defect, LocalFolder, Problem,
     problem::nearest,
     syntax::shown,
     values::{Decode, Fields},
@@ -48,6 +48,8 @@ pub(crate) struct Reader<'a> {
     pub(crate) warnings: Vec<Problem>,
     pub(crate) secrets: Vec<SecretString>,
     pub(crate) from_here: Vec<(Position, FromHere)>,
+    /// Every folder of this machine that was named so far.
+    pub(crate) folders: Vec<LocalFolder>,
     path: Vec<String>,
 }
 
@@ -60,6 +62,7 @@ impl<'a> Reader<'a> {
             warnings: Vec::new(),
             secrets: Vec::new(),
             from_here: Vec::new(),
+            folders: Vec::new(),
             path: Vec::new(),
         }
     }
@@ -94,10 +97,14 @@ impl<'a> Reader<'a> {
     }
 
     fn problem(&self, at: Option<Position>, defect: Defect) -> Problem {
-        let path = self.path.iter().fold(String::new(), |path, segment| {
+        Problem { path: self.path(), at, defect }
+    }
+
+    /// Where it is reading, from the root of the document.
+    fn path(&self) -> String {
+        self.path.iter().fold(String::new(), |path, segment| {
             if path.is_empty() || segment.starts_with('[') { path + segment } else { path + "." + segment }
-        });
-        Problem { path, at, defect }
+        })
     }
 
     /// Notes that the value at that place means something only here.
@@ -166,9 +173,15 @@ impl<'n> Object<'n> {
         self.entries.iter().find(|entry| names.contains(&entry.key.as_str()))
     }
 
-    /// Notes that a field holds a path of this machine.
+    /// Notes that a field holds a folder of this machine, as a path or a `file://` URL: a job file's is relative to it, and a control
+    /// plane may name only those that the runner lets it. Whatever reads such a field has to call this.
     pub(crate) fn is_local_path(&self, r: &mut Reader<'_>, name: &str) {
-        r.is_from_here(self.entry(name).and_then(|entry| entry.value.at), FromHere::Path);
+        let Some(entry) = self.entry(name) else { return };
+        r.is_from_here(entry.value.at, FromHere::Path);
+        if let Kind::String(text) = &entry.value.kind {
+            let folder = text.strip_prefix("file://").unwrap_or(text).into();
+            r.within(&entry.key, |r| r.folders.push(LocalFolder { key: r.path(), folder }));
+        }
     }
 
     /// Records a mistake in a field, at its value or, if it is not there, at the object.

@@ -80,10 +80,10 @@ fn unknown_keys_warn_when_polled_and_are_mistakes_in_a_file() {
 fn polled_plans_read_no_secrets_from_files_and_tell_their_folders() {
     let layout = json!({"RegistryType": "oci_layout", "Repository": "/srv/out"});
     let sync = json!({"src_registry": {"RegistryType": "public_oci", "Repository": "app"}, "src_tag": "1", "dst_registry": layout});
-    assert_eq!(polled(JobType::OciSync, &sync).plan.local_folders().len(), 1);
+    assert_eq!(polled(JobType::OciSync, &sync).folders.len(), 1);
     for url in ["/etc", "file:///etc", "../x"] {
         let build = json!({"git_source": {"url": url}, "terraform_build_plan": {"Labels": {}}});
-        assert_eq!(polled(JobType::TerraformModuleBuild, &build).plan.local_folders().len(), 1, "{url}");
+        assert_eq!(polled(JobType::TerraformModuleBuild, &build).folders.len(), 1, "{url}");
     }
     let upload = json!({"flatpak_upload_plan": {"server": "https://h", "repo": "r", "build_id": 1, "token": {"file": "/etc/shadow"}}});
     assert_eq!(mistakes(JobType::FlatpakUpload, &upload, Strictness::Polled).len(), 1);

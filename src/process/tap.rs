@@ -10,7 +10,9 @@ const LONGEST: usize = 1 << 20;
 /// Is called with every line as it arrives, from the task that reads it: it must not block. Lines are as the tool wrote them, secrets
 /// included, without their ends.
 #[derive(Clone)]
-pub struct Tap(Arc<dyn Fn(Stream, &str) + Send + Sync>);
+pub struct Tap(Arc<See>);
+
+type See = dyn Fn(Stream, &str) + Send + Sync;
 
 impl Tap {
     /// A tap that calls `see`.

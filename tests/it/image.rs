@@ -1,8 +1,8 @@
-//! The container image of the `Dockerfile`: built with buildah, compiled in it, and run as the user it names.
+//! The container images of the `Dockerfile`, slim and full: built with buildah, compiled in it, and run as the user they name.
 //!
-//! A build in a test has no network. The base images are Debian roots made of packages (`scripts/base-image`); the compiler
-//! and cargo's registry are this machine's, mounted read-only. The image's target folder is kept beside the tools, so that
-//! only the first build compiles the dependencies.
+//! A build in a test has no network. The base images are Debian roots made of packages (`scripts/base-image`), that of the full image
+//! with its tools; the compiler and cargo's registry are this machine's, mounted read-only. The image's target folder is kept
+//! beside the tools, so that only the first build compiles the dependencies.
 
 use std::fs;
 use std::os::unix::fs::chown;
@@ -22,42 +22,92 @@ const RUNNER: u32 = 65532;
 const CARGO_FLAGS: &str = "--offline --config profile.release.lto=false --config profile.release.opt-level=1 \
                            --config profile.release.codegen-units=16 --config profile.release.incremental=true";
 
+/// What the full image has and the slim one has not.
+const TOOLS: &[&str] = &["git", "git-lfs", "ssh", "kustomize", "helm", "buildctl", "buildah"];
+
 #[test]
-fn the_image_is_built_and_runs_without_rights() {
-    require_tools!("buildah", "mmdebstrap");
+fn both_images_are_built_and_run_without_rights() {
+    require_tools!("buildah", "mmdebstrap", "kustomize", "helm", "buildctl");
     if !nix::unistd::geteuid().is_root() {
         not_run!("building an image with chroot isolation needs root");
     }
     let buildah = Buildah::new();
-    let image = buildah.build();
+    let builder = buildah.base_image(&["builder", "gcc", "libc6-dev"]);
+    let bare = buildah.base_image(&["slim", "ca-certificates"]);
+    let tools = buildah.with_programs(&bare, &["kustomize", "helm", "buildctl"]);
+    let slim = buildah.build("slim", &builder, &bare, &tools);
+    let packages = ["full", "ca-certificates", "buildah", "fuse-overlayfs", "git", "git-lfs", "openssh-client", "runc", "uidmap"];
+    let full = buildah.build("full", &builder, &buildah.base_image(&packages), &tools);
 
-    let config: Value = serde_json::from_str(&buildah.run(["inspect", "--type", "image", &image])).unwrap();
-    let config = &config["OCIv1"]["config"];
-    assert_eq!(config["User"], "65532:65532");
-    assert_eq!(config["Entrypoint"], serde_json::json!(["/usr/local/bin/build-runner"]));
-    let size = buildah.run(["images", "--format", "{{.Size}}", &image]);
-    println!("size of the image: {}", size.trim());
+    for (name, image) in [("slim", &slim), ("full", &full)] {
+        let config: Value = serde_json::from_str(&buildah.run(["inspect", "--type", "image", image])).unwrap();
+        let config = &config["OCIv1"]["config"];
+        assert_eq!(config["User"], "65532:65532", "{name}");
+        assert_eq!(config["Entrypoint"], serde_json::json!(["/usr/local/bin/build-runner"]), "{name}");
+        println!("size of the {name} image: {}", buildah.run(["images", "--format", "{{.Size}}", image]).trim());
+    }
+    let container = buildah.container(&slim);
+    container.is_nobody_special();
+    for (name, row) in container.tools() {
+        assert_eq!(row["ready"], false, "{row}");
+        assert!(row["detail"].as_str().unwrap().starts_with(&format!("{name} is not installed")) && row["remedy"] != "", "{row}");
+    }
+    container.runs("helm-chart-build");
 
-    let container = buildah.run(["from", "--pull-never", &image]).trim().to_owned();
-    let inside = |volumes: &[String], args: &[&str]| buildah.run_inside(&container, volumes, args);
-    assert_eq!(inside(&[], &["id", "-u"]).trim(), "65532");
-    assert!(inside(&[], &["build-runner", "version"]).starts_with(&format!("build-runner {}", env!("CARGO_PKG_VERSION"))));
-    assert!(inside(&[], &["git", "--version"]).starts_with("git version 2."));
-    let doctor: Value = serde_json::from_str(&inside(&[], &["build-runner", "doctor", "--output", "json"])).unwrap();
-    let state = doctor.as_array().unwrap().iter().find(|row| row["name"] == "state folder").unwrap();
-    assert_eq!((&state["ready"], &state["detail"]), (&Value::Bool(true), &Value::from("/var/lib/build-runner/state")));
+    let container = buildah.container(&full);
+    container.is_nobody_special();
+    for (_, row) in container.tools() {
+        assert_eq!(row["ready"], true, "{row}");
+    }
+    container.runs("helm-chart-build");
+}
 
-    let jobs = buildah.root.path().join("jobs");
-    fs::create_dir(&jobs).unwrap();
-    let plan = serde_json::json!({"git_source": {"url": "/fixtures/charts/sample"}, "helm_build_plan": {}});
-    fs::write(jobs.join("job.json"), serde_json::json!({"type": "helm-chart-build", "plan": plan}).to_string()).unwrap();
-    chown(&jobs, Some(RUNNER), Some(RUNNER)).unwrap();
-    let volumes = [format!("{}:/jobs", jobs.display()), format!("{CHECKOUT}/fixtures:/fixtures:ro")];
-    let run = ["build-runner", "run", "--job-file", "/jobs/job.json", "--destination", "oci-layout:/jobs/chart", "--output", "json"];
-    let receipt: Value = serde_json::from_str(&inside(&volumes, &run)).unwrap();
-    assert_eq!(receipt["outcome"], "succeeded", "{receipt}");
-    let digest = receipt["outputs"]["artifacts"][0]["digest"].as_str().unwrap();
-    assert!(jobs.join("chart/blobs/sha256").join(digest.trim_start_matches("sha256:")).is_file(), "{receipt}");
+/// A container of an image.
+struct Container<'a> {
+    buildah: &'a Buildah,
+    name: String,
+}
+
+impl Container<'_> {
+    fn inside(&self, args: &[&str]) -> String {
+        self.buildah.run_inside(&self.name, &[], args)
+    }
+
+    /// The runner starts as a user without rights who has a state folder.
+    fn is_nobody_special(&self) {
+        assert_eq!(self.inside(&["id", "-u"]).trim(), RUNNER.to_string());
+        assert!(self.inside(&["build-runner", "version"]).starts_with(&format!("build-runner {}", env!("CARGO_PKG_VERSION"))));
+        let rows = self.doctor();
+        let state = rows.iter().find(|row| row["name"] == "state folder").unwrap();
+        assert_eq!((&state["ready"], &state["detail"]), (&Value::Bool(true), &Value::from("/var/lib/build-runner/state")));
+    }
+
+    fn doctor(&self) -> Vec<Value> {
+        serde_json::from_str(&self.inside(&["build-runner", "doctor", "--output", "json"])).unwrap()
+    }
+
+    /// What `doctor` says of each of [`TOOLS`].
+    fn tools(&self) -> Vec<(&'static str, Value)> {
+        let rows = self.doctor();
+        let row = |name: &str| rows.iter().find(|row| row["kind"] == "tool" && row["name"] == name).unwrap().clone();
+        TOOLS.iter().map(|name| (*name, row(name))).collect()
+    }
+
+    /// Runs the file of that name in `plans/` to success, as the image's user.
+    fn runs(&self, job_type: &str) {
+        let checkout = self.buildah.root.path().join(format!("checkout-{}", self.name));
+        fs::create_dir_all(&checkout).unwrap();
+        chown(&checkout, Some(RUNNER), Some(RUNNER)).unwrap();
+        let mount = |name: &str| format!("{CHECKOUT}/{name}:/checkout/{name}:ro");
+        let volumes = [format!("{}:/checkout/target", checkout.display()), mount("plans"), mount("fixtures")];
+        let file = format!("/checkout/plans/{job_type}.json");
+        let run = ["build-runner", "run", "--job-file", &file, "--output", "json"];
+        let receipt: Value = serde_json::from_str(&self.buildah.run_inside(&self.name, &volumes, &run)).unwrap();
+        assert_eq!(receipt["outcome"], "succeeded", "{receipt}");
+        let digest = receipt["outputs"]["artifacts"][0]["digest"].as_str().unwrap().trim_start_matches("sha256:");
+        let blob = checkout.join("plans-out").join(job_type).join("blobs/sha256").join(digest);
+        assert!(blob.is_file(), "{}: {receipt}", blob.display());
+    }
 }
 
 /// buildah with a storage of its own, gone with this.
@@ -90,31 +140,51 @@ impl Buildah {
         finished(self.command().args(args))
     }
 
-    /// Builds the Dockerfile as it stands, and gives the image's id.
-    fn build(&self) -> String {
-        let runtime = self.base_image(["runtime", "ca-certificates", "git"]);
-        let builder = self.base_image(["builder", "gcc", "libc6-dev"]);
+    /// Builds a target of the Dockerfile as it stands, and gives the image's id. The binary is compiled once for all of them.
+    fn build(&self, target: &str, builder: &str, runtime: &str, tools: &str) -> String {
         let cache = tools::tools_bin().with_file_name("image-target");
         fs::create_dir_all(&cache).unwrap();
         let mut command = self.command();
-        command.args(["build", "--quiet", "--layers=false", "--pull-never", "--signature-policy"]).arg(&self.policy);
-        command.args(["--build-arg", &format!("BUILDER_IMAGE={builder}"), "--build-arg", &format!("RUNTIME_IMAGE={runtime}")]);
-        command.args(["--build-arg", &format!("CARGO_FLAGS={CARGO_FLAGS}")]);
+        command.args(["build", "--quiet", "--layers", "--pull-never", "--target", target, "--signature-policy"]).arg(&self.policy);
+        let cargo_home = "/usr/local/cargo/home";
+        for (name, value) in [
+            ("BUILDER_IMAGE", builder),
+            ("RUNTIME_IMAGE", runtime),
+            ("TOOLS_IMAGE", tools),
+            ("CARGO_FLAGS", CARGO_FLAGS),
+            ("CARGO_HOME", cargo_home),
+        ] {
+            command.args(["--build-arg", &format!("{name}={value}")]);
+        }
         for part in ["bin", "lib"] {
             command.args(["--volume", &format!("{}/{part}:/usr/local/cargo/{part}:ro", sysroot().display())]);
         }
-        command.args(["--build-arg", "CARGO_HOME=/usr/local/cargo/home"]);
-        command.args(["--volume", &format!("{}:/usr/local/cargo/home/registry:ro", cargo_registry().display())]);
+        command.args(["--volume", &format!("{}:{cargo_home}/registry:ro", cargo_registry().display())]);
         command.args(["--volume", &format!("{}:/src/target", cache.display())]);
         finished(command.arg(CHECKOUT)).trim().to_owned()
     }
 
     /// The id of the base image that `scripts/base-image` makes of these packages.
-    fn base_image<const N: usize>(&self, args: [&str; N]) -> String {
+    fn base_image(&self, args: &[&str]) -> String {
         let mut script = Command::new(Path::new(CHECKOUT).join("scripts/base-image"));
         let archive = finished(script.args(args).env("PATH", tools::path()));
         let policy = self.policy.to_str().unwrap();
         self.run(["pull", "--quiet", "--signature-policy", policy, archive.trim()]).trim().to_owned()
+    }
+
+    /// An image with programs of this machine on top of another.
+    fn with_programs(&self, image: &str, names: &[&str]) -> String {
+        let container = self.container(image);
+        for name in names {
+            let file = tools::find(name).unwrap();
+            self.run(["copy", "--quiet", &container.name, file.to_str().unwrap(), "/usr/local/bin/"]);
+        }
+        let policy = self.policy.to_str().unwrap();
+        self.run(["commit", "--quiet", "--signature-policy", policy, &container.name, "tools"]).trim().to_owned()
+    }
+
+    fn container(&self, image: &str) -> Container<'_> {
+        Container { buildah: self, name: self.run(["from", "--pull-never", image]).trim().to_owned() }
     }
 
     fn run_inside(&self, container: &str, volumes: &[String], args: &[&str]) -> String {

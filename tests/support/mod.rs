@@ -7,6 +7,7 @@
 //! | [`registry`] | real registries, plain or with TLS and a password, with their access log |
 //! | [`fake_registry`] | a registry in memory that can be told to misbehave |
 //! | [`fake_plane`] | a control plane in memory that can be told to misbehave, and remembers what it was sent |
+//! | [`builders`] | the tools that build images, on sockets and roots of their own, and sources for them |
 //! | [`http_files`] | a static HTTP file server that counts requests |
 //! | [`git_server`] | `git http-backend` with a password, faults, and an eye on credentials |
 //! | [`plane`] | a real control plane and polling runners, killed and started again at will |
@@ -16,6 +17,7 @@
 //! A test that needs a tool begins with `require_tools!("docker-registry", "helm");`. Where the tool is missing, the test
 //! does not run and that is recorded, so that the summary of `scripts/test` counts it; under `CI=true` it fails.
 
+pub(crate) mod builders;
 pub(crate) mod fake_plane;
 pub(crate) mod fake_registry;
 pub(crate) mod git_server;

@@ -7,7 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{Backend, Handle};
+use super::{Backend, Handle, buildah::Buildah, buildkit::BuildKit, engine::Engine};
 use crate::{
     executor::{DockerBackend, Readiness, Settings},
     job::{Failure, FailureKind},
@@ -15,7 +15,11 @@ use crate::{
 
 /// Every backend of this build of the runner that the setting allows, in the order in which they are tried.
 pub(crate) fn candidates(settings: &Settings) -> Vec<Box<dyn Backend>> {
-    let all: Vec<(DockerBackend, Box<dyn Backend>)> = vec![(DockerBackend::BuildKit, Box::new(super::buildkit::BuildKit::new(settings)))];
+    let all: Vec<(DockerBackend, Box<dyn Backend>)> = vec![
+        (DockerBackend::BuildKit, Box::new(BuildKit::new(settings))),
+        (DockerBackend::Buildah, Box::new(Buildah::new(settings))),
+        (DockerBackend::Docker, Box::new(Engine::new(settings))),
+    ];
     let wanted = settings.docker.backend;
     all.into_iter().filter(|(which, _)| wanted == DockerBackend::Auto || wanted == *which).map(|(_, backend)| backend).collect()
 }

@@ -15,13 +15,25 @@
 //! Called by the agent, which dispatches on the plan.
 
 mod backend;
+mod buildah;
 mod buildkit;
 mod choice;
+mod dead;
+mod dockerfile;
+mod engine;
 mod image;
+mod layout;
 mod outputs;
 mod request;
 mod run;
 mod source;
+#[cfg(test)]
+mod tests;
+mod trouble;
 
 pub use backend::{Backend, Built, CacheOptions, Handle, Network, RegistryCredential, Request, Steps};
 pub use run::{DockerBuild, Work};
+
+/// The date that buildah and the engine give files in layers, unless the source is older still: 1980-01-01, the first that ZIP archives know
+/// (nixpkgs dates its sources alike).
+const MARK: u64 = 315_532_800;

@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use serde_json::json;
 
 use super::{
-    Backend, Built, Handle, Request, choice,
+    Backend, Built, Handle, Request, choice, dead,
     image::{self, Image},
     outputs, request, source,
 };
@@ -74,6 +74,11 @@ impl Executor for DockerBuild {
         cx.progress.step("checkout");
         let target = Target::open(cx, plan)?;
         target.required_tag()?;
+        for handle in dead::handles(cx, &self.settings.state_dir) {
+            if let Err(failure) = self.cleanup(cx, &handle).await {
+                cx.log.warn(format_args!("what a build that was killed left behind cannot be removed: {failure}"));
+            }
+        }
         let chosen = cx.cancel.run(choice::first_ready(choice::candidates(&self.settings))).await?;
         let (backend, detail) = chosen.map_err(choice::none_ready)?;
         let wanted = plan.git_source.as_ref();

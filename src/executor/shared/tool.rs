@@ -8,7 +8,7 @@ use std::{fmt, path::Path, time::Duration};
 
 use crate::{
     logs::JobLog,
-    process::{Command, Environment, Output},
+    process::{Command, Environment, Error, Finished, Output},
     shutdown::Cancel,
 };
 
@@ -92,16 +92,21 @@ impl Tool {
     pub const BUILDAH: Self =
         Self { name: "buildah", purpose: "docker-build by buildah", install: "apt-get install buildah", version: &["--version"] };
 
+    /// The client of the Docker engine.
+    pub const DOCKER: Self =
+        Self { name: "docker", purpose: "docker-build by a Docker engine", install: "apt-get install docker.io", version: &["--version"] };
+
     /// All of them.
-    pub const ALL: &'static [Self] = &[Self::GIT, Self::GIT_LFS, Self::SSH, Self::KUSTOMIZE, Self::HELM, Self::BUILDCTL, Self::BUILDAH];
+    pub const ALL: &'static [Self] =
+        &[Self::GIT, Self::GIT_LFS, Self::SSH, Self::KUSTOMIZE, Self::HELM, Self::BUILDCTL, Self::BUILDAH, Self::DOCKER];
 
     /// Whether it is here and works.
     ///
     /// # Errors
     /// [`Unusable`]; [`Self::install`] is the remedy.
     pub async fn look(&self) -> Result<Found, Unusable> {
-        let nowhere = Path::new("/nonexistent");
-        let environment = Environment::of_runner(nowhere, nowhere);
+        // They have to exist: buildah looks at both before it says anything.
+        let environment = Environment::of_runner(Path::new("/"), Path::new("/tmp"));
         let Some(file) = environment.find(self.name) else { return Err(Unusable::Missing(self.name)) };
         let broken = |why: String| Unusable::Broken { name: self.name, flag: self.version[0], why };
         let capture = Output::Capture { limit: ANSWER };
@@ -109,7 +114,7 @@ impl Tool {
         let (cancel, log) = (Cancel::new(), JobLog::discard());
         // A tool that hangs is killed with its future.
         let done = match tokio::time::timeout(PATIENCE, command.run(&cancel, &log)).await {
-            Ok(done) => done.and_then(crate::process::Finished::success).map_err(|error| broken(error.to_string()))?,
+            Ok(done) => done.and_then(Finished::success).map_err(|error| broken(reason(&error)))?,
             Err(_) => return Err(broken(format!("no answer in {} s", PATIENCE.as_secs()))),
         };
         // ssh answers on standard error.
@@ -121,6 +126,17 @@ impl Tool {
     fn version_line(&self, said: &str) -> String {
         let line: String = said.trim().lines().next().unwrap_or_default().chars().filter(|c| !c.is_control()).take(SHOWN).collect();
         if line.to_lowercase().contains(self.name) { line } else { format!("{} {line}", self.name) }
+    }
+}
+
+/// The error, with the last thing the tool said.
+fn reason(error: &Error) -> String {
+    match error {
+        Error::Failed { tail, .. } if !tail.is_empty() => {
+            let last: String = tail.last().into_iter().flat_map(|line| line.chars()).filter(|c| !c.is_control()).take(2 * SHOWN).collect();
+            format!("{error}: {last}")
+        }
+        other => other.to_string(),
     }
 }
 

@@ -14,7 +14,7 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use secrecy::SecretString;
 use serde::Deserialize;
 
-use super::Error;
+use super::{Credentials, Error};
 use crate::oci::DockerConfig;
 
 /// Largest credentials file that is read.
@@ -97,6 +97,28 @@ impl CredentialFiles {
             }
         }
         Ok(None)
+    }
+}
+
+impl Credentials {
+    /// The credentials for `host` and `repository` in the content of a docker credentials file; `None` when it has none. `origin` says in words
+    /// where the content is from. Helpers are refused: the content may come from somebody who must not choose a program to run.
+    ///
+    /// # Errors
+    /// A fragment that says what is wrong, without any of the content.
+    pub fn from_docker_config(content: &str, host: &str, repository: &str, origin: &str) -> Result<Option<Self>, String> {
+        let file: File = serde_json::from_str(content).map_err(|error| {
+            let form = "write {\"auths\": {\"HOST\": {\"auth\": …}}}";
+            format!("is not the content of a docker credentials file (line {}, column {}); {form}", error.line(), error.column())
+        })?;
+        match file.find(host, repository).map_err(|reason| format!("cannot be used: {reason}"))? {
+            None => Ok(None),
+            Some(Found::Basic { username, password }) => Ok(Some(Self::Static { username, password, origin: origin.to_owned() })),
+            Some(Found::IdentityToken(_) | Found::RegistryToken(_)) => Err("has a token; give user name and password (auth)".to_owned()),
+            Some(Found::Helper { .. }) => {
+                Err("names a credential helper, which is a program of another machine; give user name and password".to_owned())
+            }
+        }
     }
 }
 

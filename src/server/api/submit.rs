@@ -19,7 +19,7 @@ use utoipa::ToSchema;
 use super::{executions::short_header, view::JobView};
 use crate::{
     job::{JobId, JobType, Operation, RunnerId},
-    plan::{Fields, GoDuration, Plan, Problem, Reader, Strictness, Timeouts, one_of},
+    plan::{Fields, GoDuration, Plan, Problem, Reader, Strictness, Timeouts, one_of, used_by},
     server::{
         auth::Operator,
         body::Incoming,
@@ -153,8 +153,9 @@ fn read(node: &Node, body: &Value, r: &mut Reader<'_>) -> Result<Option<NewJob>,
             message: "required key is missing; add an object with RegistryType and Repository".to_owned(),
             path: problem.path,
         }));
-        problems.extend(plan.local_folders().iter().filter(|local| !local.folder.is_absolute()).map(|local| FieldProblem {
-            path: local.key.to_owned(),
+        let folders = used_by(plan, std::mem::take(&mut r.folders));
+        problems.extend(folders.into_iter().filter(|local| !local.folder.is_absolute()).map(|local| FieldProblem {
+            path: local.key,
             message: "is a relative folder, which means nothing on the runner's machine; give an absolute one, or an address".to_owned(),
         }));
     }

@@ -18,7 +18,6 @@ mod pack;
 mod poll;
 mod seal;
 pub mod sqlite;
-mod status;
 mod token;
 
 use std::time::Duration;
@@ -36,8 +35,9 @@ pub use job::{
 pub use logs::{Batch, LogPage, NewRecord, StoredRecord};
 pub use notify::{Bell, Bells, Event, Parked};
 pub use poll::next_jobs;
-pub use status::{ExecutionStatus, JobStatus};
 pub use token::{NewToken, Token, TokenKind, fingerprint};
+
+pub use crate::job::{ExecutionStatus, JobStatus};
 
 use crate::job::{ExecutionId, JobId, RunnerId, TokenId};
 

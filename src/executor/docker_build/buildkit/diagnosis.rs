@@ -105,7 +105,7 @@ fn registry_kind(error: &str) -> FailureKind {
     } else if has(&["dial tcp", "no such host", "timeout", "connection re", "x509", "tls:", "429", "500", "502", "503", "504", "EOF"]) {
         FailureKind::RegistryUnavailable
     } else if has(&["not found", "manifest unknown", "no match for platform"]) {
-        FailureKind::ImagePull
+        FailureKind::SourceNotFound
     } else {
         FailureKind::RegistryRefused
     }
@@ -135,7 +135,7 @@ mod tests {
                 "h/x:1: failed to resolve source metadata for h/x:1: unexpected status from HEAD request to http://h/v2/x/manifests/1: 401 Unauthorized",
                 image("h/x:1", FailureKind::AuthDenied),
             ),
-            ("h/x:2: failed to resolve source metadata for h/x:2: h/x:2: not found", image("h/x:2", FailureKind::ImagePull)),
+            ("h/x:2: failed to resolve source metadata for h/x:2: h/x:2: not found", image("h/x:2", FailureKind::SourceNotFound)),
             ("failed to load LLB: network.host is not allowed", Diagnosis::Plan("network", "")),
             ("target stage \"nope\" could not be found", Diagnosis::Plan("target", "")),
             ("secret x: not found", Diagnosis::Plan("secrets", "")),

@@ -112,7 +112,9 @@ fn image_text(place: &str, reference: &str, kind: FailureKind, error: &str) -> S
         FailureKind::AuthDenied => format!(
             "{place}: {host} does not give the image '{reference}' with these credentials: add the registry with user name and password to registries of the plan, or correct them"
         ),
-        FailureKind::ImagePull => format!("{place}: the image '{reference}' is not at {host}, or not for this platform; correct the name"),
+        FailureKind::SourceNotFound => {
+            format!("{place}: the image '{reference}' is not at {host}, or not for this platform; correct the name")
+        }
         _ => format!("{place}: the image '{reference}' cannot be had from {host}: {error}"),
     }
 }

@@ -1,4 +1,4 @@
-//! States of jobs and executions by their wire names.
+//! States of jobs and executions by their wire names, which are those of [`crate::job`]; and, as they are sent by somebody newer, any other.
 
 use std::fmt;
 
@@ -76,51 +76,8 @@ macro_rules! status {
     };
 }
 
-status! {
-    /// Where a job is (`RunnerJobStatus`).
-    JobStatus {
-        /// Not to be handed out yet.
-        Queued = "queued",
-        /// Whoever claims it gets it.
-        Available = "available",
-        /// An execution of it runs.
-        InProgress = "in-progress",
-        /// Succeeded.
-        Finished = "finished",
-        /// Failed for good.
-        Failed = "failed",
-        /// Took too long.
-        TimedOut = "timed-out",
-        /// Never begun.
-        NotAttempted = "not-attempted",
-        /// Withdrawn by whoever submitted it.
-        Cancelled = "cancelled",
-    }
-}
-
-status! {
-    /// Where an execution is (`RunnerJobExecutionStatus`).
-    ExecutionStatus {
-        /// Claimed; nothing was done yet.
-        Pending = "pending",
-        /// Workspace and source.
-        Initializing = "initializing",
-        /// The work itself.
-        InProgress = "in-progress",
-        /// Everything that was made on the way is removed.
-        CleaningUp = "cleaning-up",
-        /// Succeeded.
-        Finished = "finished",
-        /// Failed.
-        Failed = "failed",
-        /// Took too long.
-        TimedOut = "timed-out",
-        /// Never begun.
-        NotAttempted = "not-attempted",
-        /// Stopped from outside.
-        Cancelled = "cancelled",
-    }
-}
+crate::job::job_statuses!(status);
+crate::job::execution_statuses!(status);
 
 impl JobStatus {
     /// Whether the job is over: no status follows, short of a retry that somebody asks for. An unknown one is not.

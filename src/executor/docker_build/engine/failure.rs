@@ -1,0 +1,123 @@
+//! What a failed build says, as a typed failure.
+
+use super::{
+    super::{
+        dockerfile::{self, Dockerfile},
+        trouble,
+    },
+    progress::Progress,
+};
+use crate::{
+    executor::docker_build::Request,
+    job::{Failure, FailureKind},
+    process::Finished,
+};
+
+/// The failure of `docker build`.
+pub(super) fn of_build(request: &Request, dockerfile: &Dockerfile, progress: &Progress, done: &Finished) -> Failure {
+    let (instruction, lines) = progress.evidence();
+    let failure = classify(request, dockerfile, instruction.as_deref().unwrap_or_default(), &lines);
+    let failure = failure.with_tool("docker", Some(done.exit.code()));
+    lines.iter().fold(failure, |failure, line| failure.with_evidence("build", line))
+}
+
+/// The failure of `docker pull` of a base image.
+pub(super) fn of_pull(request: &Request, dockerfile: &Dockerfile, image: &str, done: &Finished) -> Failure {
+    let said = done.tail.last().map_or("", String::as_str);
+    let from = dockerfile.line_of(&format!("FROM {image}"));
+    let place = from.map_or_else(|| request.dockerfile_name.clone(), |line| format!("{}:{line}", request.dockerfile_name));
+    let kind = trouble::kind(said).unwrap_or(FailureKind::ImagePull);
+    let failure = trouble::base_image(&place, image, &dockerfile::host(image), kind, said);
+    done.tail.iter().fold(failure.with_tool("docker", Some(done.exit.code())), |failure, line| failure.with_evidence("pull", line))
+}
+
+fn classify(request: &Request, dockerfile: &Dockerfile, instruction: &str, lines: &[String]) -> Failure {
+    let name = &request.dockerfile_name;
+    let place = dockerfile.line_of(instruction).map_or_else(|| name.clone(), |line| format!("{name}:{line}"));
+    let has = |words: &str| lines.iter().find(|line| line.contains(words));
+    if lines.iter().any(|line| trouble::kind(line) == Some(FailureKind::DiskFull)) {
+        let text = format!("{place}: the disk of the Docker engine is full: free space there, or make the image smaller");
+        return Failure::new(FailureKind::DiskFull, text);
+    }
+    if has("target stage").or_else(|| has("failed to reach build target")).is_some() {
+        let target = request.target.as_deref().unwrap_or_default();
+        return Failure::new(FailureKind::InvalidPlan, format!("target: '{target}' is not a stage of {name}"));
+    }
+    if let Some(line) = has("arse error") {
+        // `… dockerfile parse error line 2: unknown instruction: COPPY`, also `on line 2` and `Dockerfile parse error`.
+        let told = line.split("arse error").nth(1).unwrap_or_default().trim_start_matches([' ', ':']).trim_start_matches("on ");
+        let (number, why) = told.strip_prefix("line ").and_then(|rest| rest.split_once(": ")).unwrap_or(("", told));
+        let place = if number.is_empty() { name.clone() } else { format!("{name}:{number}") };
+        return Failure::new(FailureKind::InvalidSource, format!("{place}: {why}"));
+    }
+    if let Some(line) = lines.iter().find(|line| line.contains("exit code: ") || line.contains("returned a non-zero code: ")) {
+        let code = line.rsplit(": ").next().unwrap_or_default();
+        let said = lines.iter().rev().find(|said| !said.contains("exit code: ") && !said.contains("non-zero code: "));
+        let said = said.map(|said| format!(": {said}")).unwrap_or_default();
+        let shown: String = instruction.chars().take(120).collect();
+        return Failure::new(FailureKind::ToolFailed, format!("{place}: '{shown}' failed with exit code {code}{said}"));
+    }
+    let last = lines.last().map_or("it said nothing", String::as_str);
+    if matches!(instruction.split_whitespace().next(), Some("COPY" | "ADD")) && last.contains("not found") {
+        return Failure::new(FailureKind::InvalidSource, format!("{place}: '{instruction}': {last}"));
+    }
+    if last.contains("load metadata") || last.contains("pull access") || last.ends_with(": not found") {
+        let images = dockerfile.images(&request.build_args);
+        let image = images.iter().find(|image| last.contains(image.as_str())).cloned().unwrap_or_default();
+        let kind = trouble::kind(last).unwrap_or(FailureKind::SourceNotFound);
+        return trouble::base_image(&place, &image, &dockerfile::host(&image), kind, last);
+    }
+    Failure::new(FailureKind::ToolFailed, format!("{place}: docker build failed: {last}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_engine_says_is_told_apart() {
+        let request = super::super::super::tests::request();
+        let dockerfile = Dockerfile::parse("FROM h:1/base\nRUN exit 7\nCOPY nope /\n");
+        for (instruction, lines, kind, part) in [
+            (
+                "RUN exit 7",
+                &["one", "executor failed running [/bin/sh -c exit 7]: exit code: 7"][..],
+                FailureKind::ToolFailed,
+                "Dockerfile:2: 'RUN exit 7' failed with exit code 7: one",
+            ),
+            (
+                "",
+                &[
+                    "failed to solve with frontend dockerfile.v0: failed to create LLB definition: dockerfile parse error line 2: unknown instruction: COPPY",
+                ],
+                FailureKind::InvalidSource,
+                "Dockerfile:2: unknown instruction: COPPY",
+            ),
+            (
+                "",
+                &["failed to solve: dockerfile parse error on line 3: unknown instruction: X"],
+                FailureKind::InvalidSource,
+                "Dockerfile:3: unknown instruction: X",
+            ),
+            (
+                "COPY nope /",
+                &["failed to compute cache key: \"/nope\" not found: not found"],
+                FailureKind::InvalidSource,
+                "Dockerfile:3: 'COPY nope /'",
+            ),
+            ("", &["failed to create LLB definition: target stage zz could not be found"], FailureKind::InvalidPlan, "'zz' is not a stage"),
+            (
+                "",
+                &["failed to create LLB definition: h:1/base: not found"],
+                FailureKind::SourceNotFound,
+                "'h:1/base' does not exist at h:1",
+            ),
+            ("RUN dd", &["dd: No space left on device", "exit code: 1"], FailureKind::DiskFull, "is full"),
+        ] {
+            let lines: Vec<String> = lines.iter().map(|line| (*line).to_owned()).collect();
+            let failure = classify(&request, &dockerfile, instruction, &lines);
+            assert_eq!(failure.kind, kind, "{lines:?}");
+            assert!(failure.message.contains(part), "{}", failure.message);
+        }
+    }
+}

@@ -1,0 +1,207 @@
+//! What a kustomization or the configuration of a plugin refers to, read out of its text.
+//!
+//! Which keys hold paths: kustomize `api/types` (`Kustomization`, `Patch`, `GeneratorArgs`, `HelmChart` …) and the built-in plugins. Keys that
+//! hold the names of fields or free text are passed over.
+
+use crate::yaml::{Kind, Node, Position};
+
+/// What an entry may be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Role {
+    /// A file of objects, or a folder with a kustomization.
+    Resource,
+    /// A folder with a component.
+    Component,
+    /// Configuration of plugins: a file, a folder with a kustomization, or the text itself.
+    Plugin,
+    /// A file.
+    File,
+}
+
+/// An entry of a kustomization.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Reference<'n> {
+    pub(super) role: Role,
+    /// Path of the key: `configMapGenerator.files`.
+    pub(super) key: String,
+    pub(super) entry: &'n str,
+    pub(super) at: Option<Position>,
+}
+
+/// Keys of a kustomization whose strings are entries.
+const ENTRIES: [(&str, Role); 10] = [
+    ("resources", Role::Resource),
+    ("bases", Role::Resource),
+    ("components", Role::Component),
+    ("generators", Role::Plugin),
+    ("transformers", Role::Plugin),
+    ("validators", Role::Plugin),
+    ("crds", Role::File),
+    ("configurations", Role::File),
+    ("patchesStrategicMerge", Role::File),
+    ("patches", Role::File),
+];
+
+/// Keys of a kustomization with objects in which files are named.
+const OBJECTS: [&str; 9] = [
+    "configMapGenerator",
+    "secretGenerator",
+    "patches",
+    "patchesJson6902",
+    "replacements",
+    "openapi",
+    "helmCharts",
+    "helmGlobals",
+    "helmChartInflationGenerator",
+];
+
+/// Keys that name files wherever they stand.
+const FILES: [&str; 11] =
+    ["path", "paths", "files", "env", "envs", "valuesFile", "additionalValuesFiles", "chartHome", "configHome", "home", "valuesFiles"];
+
+/// Keys below which no file is named, whatever a key is called there.
+const FREE: [&str; 14] = [
+    "options",
+    "labels",
+    "annotations",
+    "metadata",
+    "target",
+    "targets",
+    "source",
+    "valuesInline",
+    "values",
+    "literals",
+    "patch",
+    "fieldSpecs",
+    "fieldPaths",
+    "schema",
+];
+
+/// Everything a kustomization refers to.
+pub(super) fn of_kustomization(node: &Node) -> Vec<Reference<'_>> {
+    let mut found = Vec::new();
+    for (key, role) in ENTRIES {
+        for item in node.get(key).and_then(Node::items).unwrap_or_default() {
+            if let Some(entry) = item.as_str() {
+                found.push(Reference { role, key: key.to_owned(), entry, at: item.at });
+            }
+        }
+    }
+    for key in OBJECTS {
+        if let Some(value) = node.get(key) {
+            files(value, key, &mut found);
+        }
+    }
+    // In the old form the values are a file.
+    for chart in node.get("helmChartInflationGenerator").and_then(Node::items).unwrap_or_default() {
+        if let Some((entry, at)) = chart.get("values").and_then(|value| Some((value.as_str()?, value.at))) {
+            found.push(Reference { role: Role::File, key: "helmChartInflationGenerator.values".to_owned(), entry, at });
+        }
+    }
+    found
+}
+
+/// Everything the configuration of a plugin refers to.
+pub(super) fn of_plugin(node: &Node) -> Vec<Reference<'_>> {
+    let mut found = Vec::new();
+    files(node, node.get("kind").and_then(Node::as_str).unwrap_or("plugin"), &mut found);
+    found
+}
+
+fn files<'n>(node: &'n Node, key: &str, found: &mut Vec<Reference<'n>>) {
+    match &node.kind {
+        Kind::Sequence(items) => items.iter().filter(|item| item.as_str().is_none()).for_each(|item| files(item, key, found)),
+        Kind::Mapping(entries) => {
+            for entry in entries.iter().filter(|entry| !FREE.contains(&entry.key.as_str())) {
+                let key = format!("{key}.{}", entry.key);
+                if FILES.contains(&entry.key.as_str()) {
+                    let texts = entry.value.items().map_or_else(|| vec![&entry.value], |items| items.iter().collect());
+                    found.extend(texts.into_iter().filter_map(|text| {
+                        let entry_text = text.as_str()?;
+                        // Generators write KEY=PATH.
+                        let path = entry_text.split_once('=').filter(|_| entry.key == "files").map_or(entry_text, |(_, path)| path);
+                        Some(Reference { role: Role::File, key: key.clone(), entry: path, at: text.at })
+                    }));
+                }
+                files(&entry.value, &key, found);
+            }
+        }
+        _ => {}
+    }
+}
+
+/// Whether `entry` is the text itself and no name of a file.
+pub(super) fn is_inline(entry: &str) -> bool {
+    entry.contains('\n') || entry.trim_start().starts_with(['{', '['])
+}
+
+/// Whether kustomize would fetch `entry` from elsewhere: what its loader takes for a URL (`api/internal/git/repospec.go`,
+/// `api/internal/loader/fileloader.go`), generously.
+pub(super) fn is_remote(entry: &str) -> bool {
+    let entry = entry.trim().to_ascii_lowercase();
+    let scp = |text: &str| text.split('/').next().is_some_and(|head| head.contains('@') && head.contains(':'));
+    entry.contains("://")
+        || ["git::", "git@", "gh:", "github.com/", "github.com:", "www.github.com/", "gitlab.com/", "bitbucket.org/"]
+            .iter()
+            .any(|start| entry.starts_with(start))
+        || ["http:", "https:", "ssh:", "file:"].iter().any(|scheme| entry.starts_with(scheme))
+        || scp(&entry)
+}
+
+/// User name and password of a URL, to be hidden, and the URL without them.
+pub(super) fn without_credentials(entry: &str) -> (String, Option<String>) {
+    let Some((scheme, rest)) = entry.split_once("://") else { return (entry.to_owned(), None) };
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or(rest);
+    let Some((userinfo, _)) = authority.rsplit_once('@') else { return (entry.to_owned(), None) };
+    if scheme.eq_ignore_ascii_case("ssh") && !userinfo.contains(':') {
+        return (entry.to_owned(), None);
+    }
+    let secret = userinfo.split_once(':').map_or(userinfo, |(_, password)| password);
+    let secret = Some(secret.to_owned()).filter(|secret| secret.len() > 3);
+    (format!("{scheme}://{}", &rest[userinfo.len() + 1..]), secret)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::yaml::{Dialect, Limits, parse_one};
+
+    #[test]
+    fn every_key_that_names_a_file_is_read() {
+        let text = "resources: [a.yaml, ../base]\ncomponents: [c]\npatches:\n- path: p.yaml\n  target: {kind: X, path: no}\n- patch: |-\n    - op: add\n      path: /spec\n\
+                    configMapGenerator:\n- name: n\n  files: [f, k=g]\n  envs: [e]\n  options: {labels: {path: no}}\n  literals: [a=b]\nsecretGenerator: [{env: s}]\n\
+                    replacements: [{path: r, source: {fieldPath: x}}, {source: {}, targets: [{fieldPaths: [x]}]}]\nopenapi: {path: o}\ncrds: [crd]\nconfigurations: [cfg]\n\
+                    patchesStrategicMerge: [sm]\npatchesJson6902: [{path: j, target: {name: x}}]\nhelmGlobals: {chartHome: h}\n\
+                    helmCharts: [{name: n, valuesFile: v, additionalValuesFiles: [w], valuesInline: {path: no}}]\ncommonLabels: {path: /no}\n";
+        let node = parse_one(text, Dialect::Go, Limits::default()).expect("parses");
+        let mut entries: Vec<_> = of_kustomization(&node).iter().map(|found| found.entry).collect();
+        entries.sort_unstable();
+        assert_eq!(entries, ["../base", "a.yaml", "c", "cfg", "crd", "e", "f", "g", "h", "j", "o", "p.yaml", "r", "s", "sm", "v", "w"]);
+        let plugin =
+            parse_one("kind: PatchTransformer\nmetadata: {name: x}\npath: ../p\n", Dialect::Go, Limits::default()).expect("parses");
+        assert_eq!(
+            of_plugin(&plugin).iter().map(|found| (found.key.as_str(), found.entry)).collect::<Vec<_>>(),
+            [("PatchTransformer.path", "../p")]
+        );
+    }
+
+    #[test]
+    fn what_comes_from_elsewhere_is_known_by_its_form() {
+        for remote in [
+            "https://h/x.yaml",
+            "git::https://h/r",
+            "github.com/o/r//base?ref=v1",
+            "git@github.com:o/r",
+            "ssh://git@h/r",
+            "org-1@github.com:o/r",
+            "file:///srv/r",
+            "GitHub.com/o/r",
+        ] {
+            assert!(is_remote(remote), "{remote}");
+        }
+        for local in ["../base", "a.yaml", "./github.com.yaml", "a//b", "sub/x@y:z"] {
+            assert!(!is_remote(local), "{local}");
+        }
+        assert_eq!(without_credentials("https://u:token@h/r?a@b"), ("https://h/r?a@b".to_owned(), Some("token".to_owned())));
+    }
+}

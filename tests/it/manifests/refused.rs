@@ -1,0 +1,151 @@
+//! Kustomizations that reach for what is not theirs: refused by file and line before anything runs.
+
+use std::os::unix::fs::symlink;
+
+use serde_json::{Value, json};
+
+use super::{config_map, kustomize_job, pushed, repo};
+use crate::support::{http_files::HttpFiles, runner::Runner};
+
+fn refused(runner: &Runner, files: &[(&str, &str)], config: &Value) -> String {
+    repo(runner, files);
+    let failure = runner.job(&kustomize_job("app", config)).done().failed(1, "InvalidSource");
+    assert_eq!((&failure["step"], &failure["fault"]), (&json!("check"), &json!("user")), "{failure}");
+    assert_eq!(runner.leftovers(), Vec::<std::path::PathBuf>::new());
+    failure["message"].as_str().unwrap().to_owned()
+}
+
+const KUSTOMIZATION: &str = "app/kustomization.yaml";
+
+#[test]
+fn nothing_outside_of_the_source_is_read_whatever_the_load_restrictor_says() {
+    let runner = Runner::new();
+    runner.write("secret.txt", "hunter2");
+    runner.write("outside/kustomization.yaml", "resources: []\n");
+    repo(&runner, &[("app/t.yaml", "kind: PatchTransformer\napiVersion: builtin\nmetadata: {name: t}\npath: ../../../secret.txt\n")]);
+    symlink("../../secret.txt", runner.work().join("repo/app/link.txt")).unwrap();
+    symlink("../../outside", runner.work().join("repo/app/base")).unwrap();
+    let out = "leads out of the source; copy what is needed into the repository";
+    for (text, what) in [
+        ("configMapGenerator: [{name: s, files: [../../secret.txt]}]\n", "1: configMapGenerator.files: '../../secret.txt'"),
+        ("configMapGenerator:\n- name: s\n  files:\n  - k=/etc/passwd\n", "4: configMapGenerator.files: '/etc/passwd'"),
+        ("configMapGenerator: [{name: s, files: [link.txt]}]\n", "1: configMapGenerator.files: 'link.txt'"),
+        ("secretGenerator: [{name: s, envs: [../../secret.txt]}]\n", "1: secretGenerator.envs: '../../secret.txt'"),
+        ("resources: [../../outside]\n", "1: resources: '../../outside'"),
+        ("resources: [base]\n", "1: resources: 'base'"),
+        ("components: [../../outside]\n", "1: components: '../../outside'"),
+        ("patches: [{path: ../../secret.txt}]\n", "1: patches.path: '../../secret.txt'"),
+        ("openapi: {path: ../../secret.txt}\n", "1: openapi.path: '../../secret.txt'"),
+        ("replacements: [{path: ../../secret.txt}]\n", "1: replacements.path: '../../secret.txt'"),
+        (
+            "transformers:\n- |\n  kind: PatchTransformer\n  apiVersion: builtin\n  metadata: {name: t}\n  path: ../../secret.txt\n",
+            "4: PatchTransformer.path: '../../secret.txt'",
+        ),
+    ] {
+        let message = refused(&runner, &[(KUSTOMIZATION, text)], &json!({"load_restrictor": "none"}));
+        assert_eq!(message, format!("{KUSTOMIZATION}:{what} {out}"));
+    }
+    let message = refused(&runner, &[(KUSTOMIZATION, "transformers: [t.yaml]\n")], &json!({}));
+    assert_eq!(message, format!("app/t.yaml:4: PatchTransformer.path: '../../../secret.txt' {out}"));
+}
+
+#[test]
+fn what_is_not_there_is_named() {
+    let runner = Runner::new();
+    repo(&runner, &[("empty/readme.md", "x"), ("two/kustomization.yaml", ""), ("two/Kustomization", "")]);
+    for (text, message) in [
+        ("resources:\n- a.yaml\n", "app/kustomization.yaml:2: resources: 'a.yaml' is not in the source; add it, or remove the entry"),
+        (
+            "resources: [../empty]\n",
+            "app/kustomization.yaml:1: resources: '../empty' is a folder without a kustomization; add one, or name the files in it",
+        ),
+        ("resources: [../two]\n", "'two' has more than one of kustomization.yaml, kustomization.yml, Kustomization; keep one"),
+        ("- a\n", "app/kustomization.yaml: is not a kustomization but a list"),
+        (
+            "a: [\n",
+            "app/kustomization.yaml: line 1, column 4: not YAML: unclosed bracket '['; check indentation, quotes and brackets up to here",
+        ),
+    ] {
+        assert_eq!(refused(&runner, &[(KUSTOMIZATION, text)], &json!({})), message);
+    }
+    let mut job = kustomize_job("empty", &json!({}));
+    let failure = runner.job(&job).done().failed(1, "InvalidSource");
+    assert_eq!(
+        failure["message"],
+        "kustomize_path 'empty' names the folder 'empty' of the source, which has no kustomization.yaml, kustomization.yml, Kustomization; add one, or name another folder"
+    );
+    job["plan"]["kubernetes_manifest_build_plan"]["kustomize_path"] = json!("nope");
+    let failure = runner.job(&job).done().failed(1, "SourceNotFound");
+    assert_eq!(
+        failure["message"],
+        "kustomize_path 'nope' is not a folder of the source; write it relative to the root of the repository or to git_source.path"
+    );
+}
+
+#[test]
+fn remote_bases_need_leave_of_plan_and_owner() {
+    require_tools!("kustomize");
+    let runner = Runner::new();
+    let served = tempfile::tempdir().unwrap();
+    std::fs::write(served.path().join("cm.yaml"), config_map("remote")).unwrap();
+    let server = HttpFiles::serve(served.path());
+    let off = "is fetched from elsewhere, which is off; commit it to the source, or set kustomize_config.remote_bases to allow";
+    for entry in [
+        "https://user:tok-hunter2@example.com/x.yaml",
+        "git::https://example.com/r",
+        "github.com/o/r//base?ref=v1",
+        "git@github.com:o/r",
+        "ssh://git@example.com/r",
+        "file:///etc",
+    ] {
+        let message = refused(
+            &runner,
+            &[(KUSTOMIZATION, "resources: [../base]\n"), ("base/kustomization.yaml", &format!("resources:\n- {entry}\n"))],
+            &json!({}),
+        );
+        assert_eq!(message, format!("base/kustomization.yaml:2: resources: '{}' {off}", entry.replace("user:tok-hunter2@", "")));
+    }
+    let url = format!("{}/cm.yaml", server.url());
+    repo(&runner, &[(KUSTOMIZATION, &format!("resources: [\"{url}\"]\n"))]);
+    let run = |wish: &str, owner: &str| {
+        let config = if wish.is_empty() { json!({}) } else { json!({"remote_bases": wish}) };
+        runner.job(&kustomize_job("app", &config)).args(["--kustomize-remote-bases", owner]).done()
+    };
+    assert!(server.requests().is_empty(), "nothing was asked for without leave");
+    run("allow", "plan").succeeded();
+    assert!(pushed(&runner.work().join("out")).1.contains("name: remote"));
+    run("", "allow").succeeded();
+    run("deny", "allow").failed(1, "InvalidSource");
+    let failure = run("allow", "deny").failed(1, "InvalidSource");
+    assert_eq!(
+        failure["message"],
+        format!(
+            "app/kustomization.yaml:1: resources: '{url}' is fetched from elsewhere, which the owner of this runner forbids (kustomize_remote_bases); commit it to the source"
+        )
+    );
+    let restrictor = json!({"load_restrictor": "none"});
+    let unchecked =
+        runner.job(&kustomize_job("app", &restrictor)).args(["--kustomize-remote-bases", "allow"]).done().failed(1, "InvalidSource");
+    assert!(unchecked["message"].as_str().unwrap().contains("goes with neither enable_helm nor load_restrictor none"), "{unchecked}");
+}
+
+#[test]
+fn charts_are_no_way_out_and_no_way_to_run_a_program() {
+    let runner = Runner::new();
+    runner.write("outside/Chart.yaml", "apiVersion: v2\nname: o\nversion: 0.1.0\n");
+    repo(&runner, &[("app/charts/demo/Chart.yaml", "apiVersion: v2\nname: demo\nversion: 0.1.0\n")]);
+    let helm = json!({"enable_helm": true});
+    let option = refused(&runner, &[(KUSTOMIZATION, "helmCharts:\n- name: demo\n  releaseName: --post-renderer=/bin/sh\n")], &helm);
+    assert_eq!(
+        option,
+        "app/kustomization.yaml:3: helmCharts: '--post-renderer=/bin/sh' begins with '-', which helm takes for an option; remove the dash"
+    );
+    let out = refused(&runner, &[(KUSTOMIZATION, "helmGlobals: {chartHome: ../..}\nhelmCharts: [{name: outside}]\n")], &helm);
+    assert!(out.contains("leads out of the source"), "{out}");
+    symlink("/etc", runner.work().join("repo/app/charts/demo/etc")).unwrap();
+    let link = refused(&runner, &[(KUSTOMIZATION, "helmCharts: [{name: demo}]\n")], &helm);
+    assert_eq!(
+        link,
+        "app/kustomization.yaml:1: helmCharts: 'app/charts/demo/etc' is a link that leads out of the source; replace it by a copy"
+    );
+}
