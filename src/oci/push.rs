@@ -140,11 +140,7 @@ pub async fn push(cx: Cx<'_>, repository: &Repository, tag: &str, package: Packa
         cx.log.info(format_args!("{}:{tag} is {} already", repository.display(), found.digest));
         return Ok(artifact(&found));
     }
-    let uploads: Vec<_> = blobs.into_iter().map(|blob| upload(cx, repository, blob)).collect();
-    let mut uploads = futures_util::stream::iter(uploads).buffer_unordered(PARALLEL);
-    while let Some(done) = uploads.next().await {
-        done?;
-    }
+    upload_all(cx, repository, blobs).await?;
     let accepted = repository.put_manifest(cx, tag, &manifest, bytes).await?;
     if let (false, Some(subject)) = (accepted.lists_subject, &package.subject) {
         referrers::register(cx, repository, &subject.digest, std::slice::from_ref(&manifest)).await?;
@@ -153,6 +149,44 @@ pub async fn push(cx: Cx<'_>, repository: &Repository, tag: &str, package: Packa
         return Ok(artifact(&manifest));
     }
     Ok(artifact(&read_back(cx, repository, tag, &manifest.digest).await?))
+}
+
+/// Pushes a package with a subject by its digest alone: it is found by what it is about. Returns its descriptor as lists of referrers show it. When the
+/// repository has and lists it already, nothing is written.
+///
+/// # Errors
+/// When the repository refuses any of it, or others keep removing it from the list of referrers.
+pub async fn push_referrer(cx: Cx<'_>, repository: &Repository, package: Package) -> Result<Descriptor, Error> {
+    repository.will_write();
+    let (manifest, bytes) = package.manifest()?;
+    let reference = manifest.digest.to_string();
+    let present = repository.find(cx, &reference).await?.is_some();
+    if !present {
+        upload_all(cx, repository, package.blobs()).await?;
+    }
+    let Some(subject) = &package.subject else {
+        repository.put_manifest(cx, &reference, &manifest, bytes).await?;
+        return Ok(manifest);
+    };
+    // A runner that was killed may have stored it and not listed it.
+    let lists = if present && referrers::lists(cx, repository, &subject.digest, &manifest.digest).await? {
+        true
+    } else {
+        repository.put_manifest(cx, &reference, &manifest, bytes).await?.lists_subject
+    };
+    if !lists {
+        referrers::register_and_watch(cx, repository, &subject.digest, &manifest).await?;
+    }
+    Ok(manifest)
+}
+
+async fn upload_all(cx: Cx<'_>, repository: &Repository, blobs: Vec<&Blob>) -> Result<(), Error> {
+    let uploads: Vec<_> = blobs.into_iter().map(|blob| upload(cx, repository, blob)).collect();
+    let mut uploads = futures_util::stream::iter(uploads).buffer_unordered(PARALLEL);
+    while let Some(done) = uploads.next().await {
+        done?;
+    }
+    Ok(())
 }
 
 /// What a tag names after it was pushed. Some registries take a moment to know (GitHub's, NVIDIA/k8s-test-infra#390).

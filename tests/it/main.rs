@@ -39,6 +39,7 @@ mod plane_secrets;
 mod plane_store;
 mod plans;
 mod process;
+mod provenance;
 mod redaction;
 mod secrets;
 mod signals;
