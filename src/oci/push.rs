@@ -9,7 +9,9 @@ use std::{
 use bytes::Bytes;
 use futures_util::StreamExt as _;
 
-use super::{BlobSource, Cx, Descriptor, Error, ImageManifest, Repository, error::ContentError, media_type, reference, referrers};
+use super::{
+    Accepted, BlobSource, Cx, Descriptor, Error, ImageManifest, Repository, error::ContentError, media_type, reference, referrers,
+};
 use crate::{
     digest::Digest,
     job::Artifact,
@@ -89,6 +91,9 @@ impl Blob {
 /// How long a registry may take to know what it was told.
 const READ_BACK: Policy = Policy { tries: 4, min_delay: Duration::from_millis(300), max_delay: Duration::from_secs(3) };
 
+/// What a registry answers to a manifest whose blobs it does not have (distribution-spec, "Error Codes").
+const BLOB_UNKNOWN: &str = "MANIFEST_BLOB_UNKNOWN";
+
 /// Blobs of one package that are pushed at the same time.
 const PARALLEL: usize = 8;
 
@@ -160,24 +165,38 @@ pub async fn push_referrer(cx: Cx<'_>, repository: &Repository, package: Package
     repository.will_write();
     let (manifest, bytes) = package.manifest()?;
     let reference = manifest.digest.to_string();
-    let present = repository.find(cx, &reference).await?.is_some();
-    if !present {
-        upload_all(cx, repository, package.blobs()).await?;
-    }
+    let store = || store(cx, repository, &package, &manifest, &bytes);
     let Some(subject) = &package.subject else {
-        repository.put_manifest(cx, &reference, &manifest, bytes).await?;
+        store().await?;
         return Ok(manifest);
     };
     // A runner that was killed may have stored it and not listed it.
+    let present = repository.find(cx, &reference).await?.is_some();
     let lists = if present && referrers::lists(cx, repository, &subject.digest, &manifest.digest).await? {
         true
     } else {
-        repository.put_manifest(cx, &reference, &manifest, bytes).await?.lists_subject
+        store().await?.lists_subject
     };
     if !lists {
         referrers::register_and_watch(cx, repository, &subject.digest, &manifest).await?;
     }
     Ok(manifest)
+}
+
+/// Blobs and manifest, by digest. Everybody's referrers share the empty configuration: distribution 2.8 denies for a moment that it has a blob
+/// which another client uploads just then.
+async fn store(cx: Cx<'_>, repository: &Repository, package: &Package, manifest: &Descriptor, bytes: &Bytes) -> Result<Accepted, Error> {
+    let advise = |error: &Error| match error {
+        Error::Response(answer) if answer.code == BLOB_UNKNOWN || answer.detail.contains(BLOB_UNKNOWN) => Advice::Retry,
+        // Everything else was tried often enough.
+        _ => Advice::GiveUp,
+    };
+    let tell = |error: &Error, _| tracing::debug!(%error, "pushing a referrer");
+    retry::retry(READ_BACK, cx.cancel, advise, tell, || async {
+        upload_all(cx, repository, package.blobs()).await?;
+        repository.put_manifest(cx, manifest.digest.as_str(), manifest, bytes.clone()).await
+    })
+    .await
 }
 
 async fn upload_all(cx: Cx<'_>, repository: &Repository, blobs: Vec<&Blob>) -> Result<(), Error> {
