@@ -175,7 +175,7 @@ pub(super) async fn drive<E: Executor>(
         ledger.phase(&cx.execution, Phase::Running).await;
         executor.execute(cx, plan, &handle, &mut work).await?;
         ledger.phase(&cx.execution, Phase::Collecting).await;
-        Ok(executor.collect(cx, plan, &handle, work).await?)
+        executor.collect(cx, plan, &handle, work).await
     };
     let result: Result<Made, Failure> = AssertUnwindSafe(work).catch_unwind().await.unwrap_or_else(|panic| Err(panicked(panic.as_ref())));
     let result = result.map_err(|failure| failure.at_step(cx.progress.current_step()));

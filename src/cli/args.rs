@@ -129,7 +129,7 @@ pub(super) enum ConfigCommand {
 
 /// The whole command, settings included.
 pub(super) fn command() -> clap::Command {
-    SETTINGS.iter().filter(|setting| setting.has_flag).fold(Cli::command(), |command, setting| {
+    SETTINGS.iter().filter(|setting| setting.has_flag()).fold(Cli::command(), |command, setting| {
         let default = if setting.default.is_empty() { String::new() } else { format!(" [default: {}]", setting.default) };
         let argument = Arg::new(setting.key)
             .long(setting.flag())
@@ -168,7 +168,7 @@ pub(super) fn flags(matches: &ArgMatches) -> std::collections::BTreeMap<String, 
     }
     SETTINGS
         .iter()
-        .filter(|setting| setting.has_flag)
+        .filter(|setting| setting.has_flag())
         .filter_map(|setting| {
             if setting.switch {
                 return innermost.get_flag(setting.key).then(|| (setting.key.to_owned(), vec!["true".to_owned()]));

@@ -13,8 +13,6 @@ pub struct Setting {
     pub spelled: Option<&'static str>,
     /// Another variable that is read when the usual one is not set.
     pub also: Option<&'static str>,
-    /// Whether there is a flag. A secret has none: arguments are there for everybody to see.
-    pub has_flag: bool,
     /// Takes several values: an array in TOML, separated by commas elsewhere.
     pub list: bool,
     /// On or off: the flag takes no value and says on; `true` or `false` elsewhere.
@@ -32,6 +30,12 @@ impl Setting {
         self.spelled.map_or_else(|| self.key.replace('_', "-"), str::to_owned)
     }
 
+    /// Whether there is a flag. A secret has none: arguments are there for everybody to see.
+    #[must_use]
+    pub const fn has_flag(&self) -> bool {
+        !self.secret
+    }
+
     /// The environment variable.
     #[must_use]
     pub fn variable(&self) -> String {
@@ -39,7 +43,7 @@ impl Setting {
     }
 
     const fn new(key: &'static str, value_name: &'static str, default: &'static str, help: &'static str) -> Self {
-        Self { key, value_name, default, spelled: None, also: None, has_flag: true, list: false, switch: false, secret: false, help }
+        Self { key, value_name, default, spelled: None, also: None, list: false, switch: false, secret: false, help }
     }
 
     /// Every variable that is read for it, the first that is set wins.
@@ -52,7 +56,7 @@ impl Setting {
     pub fn ways(&self) -> String {
         let variables: Vec<_> = self.variables().collect();
         let variables = variables.join(" or ");
-        match (self.has_flag, self.switch) {
+        match (self.has_flag(), self.switch) {
             (true, false) => format!("--{} {}, {variables}", self.flag(), self.value_name),
             (true, true) => format!("--{}, {variables}", self.flag()),
             (false, _) => variables,
@@ -71,7 +75,6 @@ impl Setting {
 
     const fn secret(mut self) -> Self {
         self.secret = true;
-        self.has_flag = false;
         self
     }
 
@@ -186,6 +189,5 @@ mod tests {
         let distinct = |s: &Setting| 2 + usize::from(s.flag() != s.key) + usize::from(s.also.is_some());
         assert_eq!(keys.len(), SETTINGS.iter().map(distinct).sum::<usize>());
         assert_eq!((SETTINGS[0].flag().as_str(), SETTINGS[0].variable().as_str()), ("state-dir", "BUILD_RUNNER_STATE_DIR"));
-        assert!(SETTINGS.iter().all(|s| !(s.secret && s.has_flag)), "arguments are there for everybody to see");
     }
 }

@@ -201,7 +201,7 @@ fn an_identity_that_is_trusted_has_to_have_signed() {
         match ours {
             Ok(by) => assert_eq!(by, json!({"authority": "release", "signer": format!("{EMAIL} (issuer {OIDC})")})),
             Err(why) => {
-                assert!(why.ends_with(&format!("it is of {EMAIL} (issuer {OIDC}), which is none of the identities asked for")), "{why}")
+                assert!(why.ends_with(&format!("it is of {EMAIL} (issuer {OIDC}), which is none of the identities asked for")), "{why}");
             }
         }
     }

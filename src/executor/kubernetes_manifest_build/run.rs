@@ -229,7 +229,7 @@ fn record(repository: Repository, plan: &Plan, source: Option<Material>) -> Reco
             "patches": config.patches,
             "enable_helm": config.enable_helm,
             "load_restrictor": config.load_restrictor.as_str(),
-            "remote_bases": config.remote_bases.map(|bases| bases.as_str()),
+            "remote_bases": config.remote_bases.map(crate::plan::RemoteBases::as_str),
         })
     });
     let artifact = wanted.oci_artifact_source.as_ref().map(|source| json!({"url": source.url, "tag": source.tag, "digest": source.digest}));

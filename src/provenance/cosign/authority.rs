@@ -1,7 +1,7 @@
 //! Who is trusted: keys and identities, as the plan's `verification` names them.
 
 use regex::Regex;
-use secrecy::ExposeSecret as _;
+use secrecy::ExposeSecret;
 
 use crate::{
     plan::{self, Keyless, KeylessIdentity, Secret},
@@ -147,7 +147,7 @@ impl Authorities {
 }
 
 fn text<'a>(name: &str, field: &'static str, secret: &'a Secret) -> Result<&'a str, Unusable> {
-    secret.value().map(|value| value.expose_secret()).ok_or_else(|| Unusable::Unresolved(name.to_owned(), field))
+    secret.value().map(ExposeSecret::expose_secret).ok_or_else(|| Unusable::Unresolved(name.to_owned(), field))
 }
 
 fn trust(name: &str, keyless: &Keyless, root: Option<&str>) -> Result<Trust, Unusable> {

@@ -126,8 +126,8 @@ impl Claim {
     /// A layer of cosign's signature tag and its content.
     pub(super) fn simple_signing(layer: &Descriptor, payload: &[u8], subject: &Digest, place: String) -> Result<Self, Damage> {
         let annotation = |key: &str| layer.annotations.get(key).filter(|text| text.len() <= MAX_ANNOTATION);
-        let signed: SimpleSigning = serde_json::from_slice(payload).map_err(|_| Damage::NotSimpleSigning)?;
-        if signed.critical.image.digest != subject.as_str() {
+        let simple: SimpleSigning = serde_json::from_slice(payload).map_err(|_| Damage::NotSimpleSigning)?;
+        if simple.critical.image.digest != subject.as_str() {
             return Err(Damage::AnotherSubject);
         }
         let signature = annotation(SIGNATURE).and_then(|text| decoded(text)).ok_or(Damage::NoSignature)?;

@@ -65,11 +65,11 @@ fn the_path_is_relative_to_the_path_of_the_source_or_to_its_root() {
         let plan = json!({"source_type": "kustomize", "kustomize_path": path});
         runner.job(&job(&source, &plan)).done().succeeded()["outputs"]["artifacts"][0]["digest"].clone()
     };
-    let plain = digest(json!({"url": "repo"}), "apps/overlay");
-    assert_eq!(digest(json!({"url": "repo", "path": "apps"}), "overlay"), plain);
-    assert_eq!(digest(json!({"url": "repo", "path": "apps"}), "apps/overlay"), plain);
-    assert_eq!(digest(json!({"url": "repo", "path": "apps/overlay"}), "."), plain);
-    assert_eq!(digest(json!({"url": "repo"}), "apps/overlay/kustomization.yml"), plain);
+    let by_default = digest(json!({"url": "repo"}), "apps/overlay");
+    assert_eq!(digest(json!({"url": "repo", "path": "apps"}), "overlay"), by_default);
+    assert_eq!(digest(json!({"url": "repo", "path": "apps"}), "apps/overlay"), by_default);
+    assert_eq!(digest(json!({"url": "repo", "path": "apps/overlay"}), "."), by_default);
+    assert_eq!(digest(json!({"url": "repo"}), "apps/overlay/kustomization.yml"), by_default);
     repo(&runner, &[("overlay/kustomization.yaml", "resources: [../apps/base]\n")]);
     let plan = json!({"source_type": "kustomize", "kustomize_path": "overlay"});
     let failure = runner.job(&job(&json!({"url": "repo", "path": "apps"}), &plan)).done().failed(1, "InvalidSource");
@@ -186,14 +186,14 @@ fn helm_charts_are_inflated_from_the_tree_and_from_repositories() {
     assert_eq!(digest(), digest());
     assert!(pushed(&runner.work().join("out")).1.contains("color: blue"));
 
-    let served = runner.work().join("served");
-    fs::create_dir(&served).unwrap();
+    let pages = runner.work().join("served");
+    fs::create_dir(&pages).unwrap();
     let mut helm = tools::command("helm");
-    helm.env("HOME", runner.work()).arg("package").arg(runner.work().join("repo/app/charts/demo")).arg("-d").arg(&served);
+    helm.env("HOME", runner.work()).arg("package").arg(runner.work().join("repo/app/charts/demo")).arg("-d").arg(&pages);
     tools::run(&mut helm);
-    let server = HttpFiles::serve(&served);
+    let server = HttpFiles::serve(&pages);
     let mut index = tools::command("helm");
-    tools::run(index.env("HOME", runner.work()).args(["repo", "index", "--url", &server.url()]).arg(&served));
+    tools::run(index.env("HOME", runner.work()).args(["repo", "index", "--url", &server.url()]).arg(&pages));
     let remote = format!("helmCharts: [{{name: demo, releaseName: yy, version: 0.1.0, repo: \"{}\"}}]\n", server.url());
     repo(&runner, &[("remote/kustomization.yaml", &remote)]);
     let run = runner.job(&kustomize_job("remote", &enabled)).done();

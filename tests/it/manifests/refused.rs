@@ -86,9 +86,9 @@ fn what_is_not_there_is_named() {
 fn remote_bases_need_leave_of_plan_and_owner() {
     require_tools!("kustomize");
     let runner = Runner::new();
-    let served = tempfile::tempdir().unwrap();
-    std::fs::write(served.path().join("cm.yaml"), config_map("remote")).unwrap();
-    let server = HttpFiles::serve(served.path());
+    let pages = tempfile::tempdir().unwrap();
+    std::fs::write(pages.path().join("cm.yaml"), config_map("remote")).unwrap();
+    let server = HttpFiles::serve(pages.path());
     let off = "is fetched from elsewhere, which is off; commit it to the source, or set kustomize_config.remote_bases to allow";
     for entry in [
         "https://user:tok-hunter2@example.com/x.yaml",

@@ -86,8 +86,8 @@ impl Sandbox {
 }
 
 fn cgroups_can_be_made() -> bool {
-    let writable = |path: &&str| access(Path::new(path), AccessFlags::W_OK).is_ok();
-    CGROUPS.iter().any(|path| writable(path))
+    let writable = |path: &str| access(Path::new(path), AccessFlags::W_OK).is_ok();
+    CGROUPS.iter().copied().any(writable)
 }
 
 /// Removes the control groups of a build (`cgroup_parent`), which a killed runtime leaves behind. They have no processes any more.

@@ -62,7 +62,7 @@ impl Chart<'_> {
 
     /// Checks the chart of a kustomization in `folder`.
     pub(super) fn check(&self, root: &Path, folder: &Path) -> Result<(), Wrong> {
-        self.no_options(self.node)?;
+        no_options(self.node)?;
         let wrong = |entry: &str, why| Err(Wrong { at: self.node.at, entry: entry.to_owned(), why });
         let Some(name) = self.text("name").or_else(|| self.text("chartName")) else { return Ok(()) };
         let version = self.text("version").or_else(|| self.text("chartVersion")).unwrap_or_default();
@@ -72,22 +72,6 @@ impl Chart<'_> {
                 Place::Inside(chart) => self.links(root, chart)?,
                 Place::Missing => {}
                 Place::Outside => return wrong(&local, "leads out of the source; keep charts in the repository"),
-            }
-        }
-        Ok(())
-    }
-
-    /// Values go to helm as arguments of their own; one that begins with a dash would be an option, such as a program to run.
-    fn no_options(&self, node: &Node) -> Result<(), Wrong> {
-        let Kind::Mapping(entries) = &node.kind else { return Ok(()) };
-        let texts = entries.iter().filter(|entry| entry.key != "valuesInline").flat_map(|entry| match entry.value.items() {
-            Some(items) => items.iter().collect(),
-            None => vec![&entry.value],
-        });
-        for text in texts {
-            if text.as_str().is_some_and(|text| text.trim_start().starts_with('-') && !text.contains('\n')) {
-                let entry = text.as_str().unwrap_or_default().to_owned();
-                return Err(Wrong { at: text.at, entry, why: "begins with '-', which helm takes for an option; remove the dash" });
             }
         }
         Ok(())
@@ -122,4 +106,20 @@ impl Chart<'_> {
         }
         Ok(())
     }
+}
+
+/// Values go to helm as arguments of their own; one that begins with a dash would be an option, such as a program to run.
+fn no_options(node: &Node) -> Result<(), Wrong> {
+    let Kind::Mapping(entries) = &node.kind else { return Ok(()) };
+    let texts = entries.iter().filter(|entry| entry.key != "valuesInline").flat_map(|entry| match entry.value.items() {
+        Some(items) => items.iter().collect(),
+        None => vec![&entry.value],
+    });
+    for text in texts {
+        if text.as_str().is_some_and(|text| text.trim_start().starts_with('-') && !text.contains('\n')) {
+            let entry = text.as_str().unwrap_or_default().to_owned();
+            return Err(Wrong { at: text.at, entry, why: "begins with '-', which helm takes for an option; remove the dash" });
+        }
+    }
+    Ok(())
 }

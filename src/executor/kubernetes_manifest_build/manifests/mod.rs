@@ -113,19 +113,16 @@ impl Reader<'_> {
         // JSON is read as JSON: it may have tabs where YAML wants none.
         let json = chunk.is_json().then(|| yaml::parse_json(chunk.text, limits).ok()).flatten();
         let is_json = json.is_some();
-        let node = match json {
-            Some(node) => node,
-            None => {
-                let parsed = yaml::parse_with(chunk.text, Dialect::Go, Limits { documents: 2, ..limits });
-                let mut documents = parsed.map_err(|error| fail(error.at, error.problem))?;
-                if let Some(second) = documents.get(1) {
-                    return Err(fail(second.at, Problem::SecondDocument));
-                }
-                match documents.pop() {
-                    Some(node) => node,
-                    None => return Ok(()),
-                }
+        let node = if let Some(node) = json {
+            node
+        } else {
+            let parsed = yaml::parse_with(chunk.text, Dialect::Go, Limits { documents: 2, ..limits });
+            let mut documents = parsed.map_err(|error| fail(error.at, error.problem))?;
+            if let Some(second) = documents.get(1) {
+                return Err(fail(second.at, Problem::SecondDocument));
             }
+            let Some(node) = documents.pop() else { return Ok(()) };
+            node
         };
         self.values = self.values.saturating_add(count(&node));
         if node.is_null() || node.entries().is_some_and(<[_]>::is_empty) {
