@@ -94,6 +94,10 @@ fn a_key_that_is_trusted_has_to_have_signed() {
         assert_eq!(by["authority"], "release", "{receipt:#}");
         assert!(by["signer"].as_str().unwrap().starts_with("ECDSA P-256 key "), "{by}");
         assert!(run.stderr().contains("signed by authority release (ECDSA P-256 key "), "{}", run.stderr());
+        // A layout keeps what it takes to verify it.
+        let from_layout = |key: &Key| json!({"image": "app", "tag": "bld-1", "repo_config": layout("out"), "verification": {"authorities": [key.authority("release")]}});
+        runner.job(&job(&layout("out-2"), &from_layout(&ours))).done().succeeded();
+        runner.job(&job(&layout("out-3"), &from_layout(&theirs))).done().failed(1, "SignatureInvalid");
         // What was copied can be verified again, by us and by cosign.
         let own = Registry::with(&Options { program, ..Options::default() });
         let verified = json!({"image": place, "tag": "1.0.0", "verification": {"authorities": [ours.authority("release")]}});
