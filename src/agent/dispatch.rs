@@ -3,7 +3,7 @@
 use std::{panic::AssertUnwindSafe, time::Duration};
 
 use futures_util::FutureExt as _;
-
+use jiff::Timestamp;
 use serde_json::Value;
 
 use super::Ledger;
@@ -15,6 +15,7 @@ use crate::{
     },
     job::{Failure, FailureKind, JobType, Outputs, Phase},
     plan::Plan,
+    provenance::{KeySource, Occasion, attest},
     shutdown::Cancel,
 };
 
@@ -23,6 +24,8 @@ use crate::{
 pub struct Executors {
     /// What each is told by the configuration.
     pub(super) settings: Settings,
+    /// The key that signs where artifacts come from; `None` when nothing is to be said about that.
+    pub(super) signer: Option<KeySource>,
     /// Stands in for `noop` in tests of the layers above.
     #[cfg(test)]
     pub(super) scripted: Option<crate::executor::scripted::Scripted>,
@@ -35,11 +38,32 @@ impl Executors {
         Self { settings, ..Self::default() }
     }
 
-    /// Drives the executor that `plan` asks for, cleanup included. `ledger` hears of its handle before anything is made, and of each phase.
+    /// The same, attaching provenance that is signed by that key to what is pushed.
+    #[must_use]
+    pub fn signing_with(self, key: KeySource) -> Self {
+        Self { signer: Some(key), ..self }
+    }
+
+    /// Drives the executor that `plan` asks for, cleanup included, and attaches provenance to what it made. `ledger` hears of its handle before
+    /// anything is made, and of each phase.
     ///
     /// # Errors
     /// Whatever failed first. A failure of cleanup is logged, never returned.
     pub async fn run(&self, plan: &Plan, cx: &Context, ledger: &dyn Ledger, cleanup_deadline: Duration) -> Result<Outputs, Failure> {
+        let started_at = Timestamp::now();
+        let Made { mut outputs, record } = self.make(plan, cx, ledger, cleanup_deadline).await?;
+        if let (Some(key), Some(record)) = (&self.signer, record) {
+            cx.step("attest");
+            let finished_at = Timestamp::now();
+            let occasion = Occasion { job_type: plan.job_type(), execution: &cx.execution, started_at, finished_at };
+            let attested = attest(cx.oci_cx(), key, &record, &outputs.artifacts, occasion);
+            let attested = AssertUnwindSafe(attested).catch_unwind().await.unwrap_or_else(|panic| Err(panicked(panic.as_ref())));
+            outputs.details.extend(attested.map_err(|failure| failure.at_step("attest"))?);
+        }
+        Ok(outputs)
+    }
+
+    async fn make(&self, plan: &Plan, cx: &Context, ledger: &dyn Ledger, cleanup_deadline: Duration) -> Result<Made, Failure> {
         #[cfg(test)]
         if let (Plan::Noop(_), Some(scripted)) = (plan, &self.scripted) {
             return drive(scripted, cx, &(), ledger, cleanup_deadline).await;
@@ -138,7 +162,7 @@ pub(super) async fn drive<E: Executor>(
     plan: &E::Plan,
     ledger: &dyn Ledger,
     cleanup_deadline: Duration,
-) -> Result<Outputs, Failure> {
+) -> Result<Made, Failure> {
     let handle = executor.handle(&cx.job, &cx.execution, plan);
     // Whatever cannot be found again after a crash is not made in the first place.
     let written = serde_json::to_value(&handle).map_err(|error| {
@@ -159,7 +183,7 @@ pub(super) async fn drive<E: Executor>(
     if let Err(failure) = clean_up(executor, cx, &handle, cleanup_deadline).await {
         cx.log.warn(format_args!("cleanup: {}", failure.message));
     }
-    result.map(|made| made.outputs)
+    result
 }
 
 /// Cleans up with nothing but the handle.

@@ -33,6 +33,10 @@ pub(super) enum Command {
     Doctor(OutputArgs),
     /// Print the JSON Schema of job files
     Schema(SchemaArgs),
+    /// Check where an artifact comes from: exits with 0 when its provenance is signed by the key, else with 1
+    Verify(VerifyArgs),
+    /// Show the key that signs provenance
+    Keys(KeysArgs),
     /// Show the settings
     Config(ConfigArgs),
     /// Print a completion script for a shell
@@ -86,6 +90,31 @@ pub(super) struct SchemaArgs {
 }
 
 #[derive(Debug, Args)]
+pub(super) struct VerifyArgs {
+    /// The artifact: HOST/REPOSITORY:TAG, HOST/REPOSITORY@DIGEST, or oci-layout:DIR, followed by :TAG or @DIGEST
+    #[arg(value_name = "REF")]
+    pub reference: String,
+    /// PEM file with the public key [default: the runner's own]
+    #[arg(long, value_name = "FILE")]
+    pub key: Option<PathBuf>,
+    #[command(flatten)]
+    pub output: OutputArgs,
+}
+
+#[derive(Debug, Args)]
+#[command(arg_required_else_help = true)]
+pub(super) struct KeysArgs {
+    #[command(subcommand)]
+    pub command: KeysCommand,
+}
+
+#[derive(Debug, Clone, Copy, Subcommand)]
+pub(super) enum KeysCommand {
+    /// Print the public key as PEM, for `cosign verify-attestation --key` and others; makes the key when there is none
+    Public,
+}
+
+#[derive(Debug, Args)]
 #[command(arg_required_else_help = true)]
 pub(super) struct ConfigArgs {
     #[command(subcommand)]
@@ -102,15 +131,16 @@ pub(super) enum ConfigCommand {
 pub(super) fn command() -> clap::Command {
     SETTINGS.iter().filter(|setting| setting.has_flag).fold(Cli::command(), |command, setting| {
         let default = if setting.default.is_empty() { String::new() } else { format!(" [default: {}]", setting.default) };
-        command.arg(
-            Arg::new(setting.key)
-                .long(setting.flag())
-                .value_name(setting.value_name)
-                .help(format!("{}{default} [env: {}]", setting.help, setting.variables().collect::<Vec<_>>().join(", ")))
-                .help_heading("Settings")
-                .global(true)
-                .action(if setting.list { ArgAction::Append } else { ArgAction::Set }),
-        )
+        let argument = Arg::new(setting.key)
+            .long(setting.flag())
+            .help(format!("{}{default} [env: {}]", setting.help, setting.variables().collect::<Vec<_>>().join(", ")))
+            .help_heading("Settings")
+            .global(true);
+        command.arg(match (setting.switch, setting.list) {
+            (true, _) => argument.action(ArgAction::SetTrue),
+            (false, true) => argument.value_name(setting.value_name).action(ArgAction::Append),
+            (false, false) => argument.value_name(setting.value_name).action(ArgAction::Set),
+        })
     })
 }
 
@@ -140,6 +170,9 @@ pub(super) fn flags(matches: &ArgMatches) -> std::collections::BTreeMap<String, 
         .iter()
         .filter(|setting| setting.has_flag)
         .filter_map(|setting| {
+            if setting.switch {
+                return innermost.get_flag(setting.key).then(|| (setting.key.to_owned(), vec!["true".to_owned()]));
+            }
             let values = innermost.get_many::<String>(setting.key)?;
             Some((setting.key.to_owned(), values.cloned().collect()))
         })
@@ -169,5 +202,16 @@ mod tests {
         assert_eq!((run.job_files.len(), run.output.output), (2, OutputFormat::Json));
         assert_eq!(flags(&matches)["state_dir"], ["/s"]);
         assert!(parsed("build-runner --destination x doctor").is_err());
+    }
+
+    #[test]
+    fn a_switch_takes_no_value_and_stands_anywhere() {
+        for line in ["build-runner --no-provenance run --job-file a", "build-runner run --no-provenance --job-file a"] {
+            let (_, matches) = parsed(line).expect("parses");
+            assert_eq!(flags(&matches)["no_provenance"], ["true"], "{line}");
+        }
+        let (_, matches) = parsed("build-runner run --job-file a").expect("parses");
+        assert!(!flags(&matches).contains_key("no_provenance"));
+        assert!(parsed("build-runner run --no-provenance=true --job-file a").is_err());
     }
 }

@@ -10,10 +10,12 @@ mod doctor;
 mod exit;
 mod explain;
 mod jobs;
+mod keys;
 mod receipts;
 mod run;
 mod supervisor;
 mod terminal;
+mod verify;
 
 use std::{collections::BTreeMap, ffi::OsString, path::PathBuf};
 
@@ -60,7 +62,15 @@ fn without_configuration(console: Console, cli: &Cli) -> Option<Exit> {
             console.bytes(&page);
         }
         Command::Schema(schema) => return Some(print_schema(console, schema.job_type.as_deref())),
-        Command::Run(_) | Command::ControlPlane(_) | Command::Jobs(_) | Command::Doctor(_) | Command::Config(_) => return None,
+        Command::Run(_)
+        | Command::ControlPlane(_)
+        | Command::Jobs(_)
+        | Command::Doctor(_)
+        | Command::Config(_)
+        | Command::Verify(_)
+        | Command::Keys(_) => {
+            return None;
+        }
     }
     Some(Exit::Success)
 }
@@ -116,6 +126,10 @@ fn with_configuration(console: Console, cli: Cli, flags: BTreeMap<String, Vec<St
     }
     let run = match cli.command {
         Some(Command::Doctor(format)) => return block_on(console, Threads::One, doctor::doctor(console, &config, format.output)),
+        Some(Command::Verify(arguments)) => {
+            return block_on(console, Threads::One, verify::verify(console, &config, environment, &arguments));
+        }
+        Some(Command::Keys(arguments)) => return keys::keys(console, &config, arguments.command),
         Some(Command::ControlPlane(arguments)) => {
             return block_on(console, Threads::Several, control_plane::control_plane(console, &config, &arguments));
         }

@@ -8,6 +8,7 @@ use crate::{
     executor,
     logs::LogPolicy,
     oci,
+    provenance::KeySource,
     workspace::{self, git},
 };
 
@@ -43,7 +44,9 @@ pub(super) fn supervisor(config: &Config, environment: &BTreeMap<String, String>
         git: Arc::new(git_options(config)),
         disk: workspace::Minimum { bytes: config.min_free_disk, inodes: config.min_free_inodes },
     };
-    Ok(Supervisor::new(Executors::new(executor_settings(config)), Arc::new(client), options))
+    let executors = Executors::new(executor_settings(config));
+    let executors = if config.no_provenance { executors } else { executors.signing_with(key_source(config)) };
+    Ok(Supervisor::new(executors, Arc::new(client), options))
 }
 
 /// What executors are told by the configuration.
@@ -63,13 +66,19 @@ pub(super) fn executor_settings(config: &Config) -> executor::Settings {
     }
 }
 
+/// The key that signs provenance.
+pub(super) fn key_source(config: &Config) -> KeySource {
+    config.signing_key.clone().map_or_else(|| KeySource::State(config.state_dir.clone()), KeySource::File)
+}
+
 fn git_options(config: &Config) -> git::Options {
     let ssh =
         config.git_ssh_key.clone().map(|key| git::Ssh { key: Some(key), known_hosts: config.git_ssh_known_hosts.clone(), agent: None });
     git::Options { ssh, ca_file: config.ca_file.clone(), ..git::Options::default() }
 }
 
-fn oci_settings(config: &Config, environment: &BTreeMap<String, String>) -> oci::Settings {
+/// How registries are reached.
+pub(super) fn oci_settings(config: &Config, environment: &BTreeMap<String, String>) -> oci::Settings {
     let host = |settings: &HostSettings| oci::HostSettings { plain_http: settings.plain_http, ca_file: settings.ca_file.clone() };
     oci::Settings {
         ca_file: config.ca_file.clone(),

@@ -17,6 +17,8 @@ pub struct Setting {
     pub has_flag: bool,
     /// Takes several values: an array in TOML, separated by commas elsewhere.
     pub list: bool,
+    /// On or off: the flag takes no value and says on; `true` or `false` elsewhere.
+    pub switch: bool,
     /// Hidden in `config explain`.
     pub secret: bool,
     /// One line of help.
@@ -37,7 +39,7 @@ impl Setting {
     }
 
     const fn new(key: &'static str, value_name: &'static str, default: &'static str, help: &'static str) -> Self {
-        Self { key, value_name, default, spelled: None, also: None, has_flag: true, list: false, secret: false, help }
+        Self { key, value_name, default, spelled: None, also: None, has_flag: true, list: false, switch: false, secret: false, help }
     }
 
     /// Every variable that is read for it, the first that is set wins.
@@ -50,7 +52,11 @@ impl Setting {
     pub fn ways(&self) -> String {
         let variables: Vec<_> = self.variables().collect();
         let variables = variables.join(" or ");
-        if self.has_flag { format!("--{} {}, {variables}", self.flag(), self.value_name) } else { variables }
+        match (self.has_flag, self.switch) {
+            (true, false) => format!("--{} {}, {variables}", self.flag(), self.value_name),
+            (true, true) => format!("--{}, {variables}", self.flag()),
+            (false, _) => variables,
+        }
     }
 
     const fn spelled(mut self, flag: &'static str) -> Self {
@@ -67,6 +73,12 @@ impl Setting {
         self.secret = true;
         self.has_flag = false;
         self
+    }
+
+    const fn switch(key: &'static str, help: &'static str) -> Self {
+        let mut setting = Self::new(key, "true|false", "false", help);
+        setting.switch = true;
+        setting
     }
 
     const fn list(mut self) -> Self {
@@ -115,6 +127,13 @@ pub const SETTINGS: &[Setting] = &[
         "20GiB",
         "Most space for the steps of image builds that the runner keeps for the next ones",
     ),
+    Setting::new(
+        "signing_key",
+        "FILE",
+        "",
+        "PEM private key (ECDSA P-256 or Ed25519) that signs provenance [default: one made in state_dir]",
+    ),
+    Setting::switch("no_provenance", "Attach no provenance and no SBOM to what is pushed"),
     Setting::new("api_url", "URL", "", "The control plane to take jobs from").also("RUNNER_API_URL"),
     Setting::new("runner_id", "ID", "", "This runner's id at the control plane").also("RUNNER_ID"),
     Setting::new("api_token_file", "FILE", "", "File with the runner's token; read again when it changes"),
@@ -142,8 +161,11 @@ mod tests {
             let default = if s.default.is_empty() { String::new() } else { format!("`{}`", s.default) };
             let also = s.also.map(|variable| format!("; also from `{variable}`")).unwrap_or_default();
             let flag = s.spelled.map(|flag| format!("; the flag is `--{flag}`, repeatable")).unwrap_or_default();
+            let switch = if s.switch { "; the flag takes no value" } else { "" };
+            // A bar would end the cell.
+            let value = s.value_name.replace('|', "\\|");
             let secret = if s.secret { "; a secret: never a flag" } else { "" };
-            let _ = writeln!(table, "| `{}` | `{}` | {default} | {}{also}{flag}{secret} |", s.key, s.value_name, s.help);
+            let _ = writeln!(table, "| `{}` | `{value}` | {default} | {}{also}{flag}{switch}{secret} |", s.key, s.help);
         }
         table
     }

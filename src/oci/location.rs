@@ -6,8 +6,9 @@ use std::path::{Component, Path, PathBuf};
 
 use super::{
     auth::Credentials,
-    reference::{self, NameError},
+    reference::{self, NameError, Reference},
 };
+use crate::digest::{Digest, DigestError};
 
 /// What Docker Hub is called in references.
 pub(super) const HUB: &str = "docker.io";
@@ -173,6 +174,26 @@ impl Location {
         Ok((location, tag.map(str::to_owned)))
     }
 
+    /// An artifact as people, and receipts, name one: what [`Location::parse_destination`] takes, or that with `@DIGEST` behind it; a path that
+    /// begins with `/` or `.` is a layout folder. A tag before a digest is for people alone.
+    ///
+    /// # Errors
+    /// When it is neither, with the form that is wanted.
+    pub fn parse_artifact(text: &str, base: &Path) -> Result<(Self, Option<Reference>), LocationError> {
+        if text.starts_with(['/', '.']) {
+            return Self::parse_artifact(&format!("oci-layout:{text}"), base);
+        }
+        let Some((place, digest)) = text.rsplit_once('@').filter(|(_, digest)| digest.starts_with("sha")) else {
+            let (location, tag) = Self::parse_destination(text, base)?;
+            return Ok((location, tag.map(Reference::Tag)));
+        };
+        let (location, _) = Self::parse_destination(place, base)?;
+        let digest: Digest = digest
+            .parse()
+            .map_err(|error: DigestError| LocationError::Destination { text: text.to_owned(), problem: error.to_string() })?;
+        Ok((location, Some(Reference::Digest(digest))))
+    }
+
     /// `HOST/NAME`, or the folder.
     #[must_use]
     pub fn display(&self) -> String {
@@ -212,6 +233,30 @@ mod tests {
         ] {
             let error = destination(bad).expect_err(bad);
             assert!(error.contains(part) && error.contains(bad), "{error}");
+        }
+    }
+
+    #[test]
+    fn artifacts_are_named_by_tag_or_digest() {
+        let digest = Digest::of(b"");
+        let named = |text: &str| {
+            let (location, reference) = Location::parse_artifact(text, Path::new("/base")).map_err(|error| error.to_string())?;
+            Ok::<_, String>((location.display(), reference.map(|reference| reference.to_string())))
+        };
+        let ok = |place: &str, reference: Option<&str>| Ok((place.to_owned(), reference.map(str::to_owned)));
+        assert_eq!(named("localhost:5000/a:v1"), ok("localhost:5000/a", Some("v1")));
+        assert_eq!(named(&format!("localhost:5000/a@{digest}")), ok("localhost:5000/a", Some(digest.as_str())));
+        assert_eq!(named(&format!("localhost:5000/a:v1@{digest}")), ok("localhost:5000/a", Some(digest.as_str())));
+        assert_eq!(named(&format!("oci-layout:out@{digest}")), ok("/base/out", Some(digest.as_str())));
+        assert_eq!(named("oci-layout:out:1"), ok("/base/out", Some("1")));
+        assert_eq!(named("oci-layout:out"), ok("/base/out", None));
+        assert_eq!(named(&format!("/abs/out@{digest}")), ok("/abs/out", Some(digest.as_str())));
+        assert_eq!(named("./out:1"), ok("/base/out", Some("1")));
+        for (bad, part) in
+            [("a.b/c@sha256:00", "is not a digest"), ("u:secret@a.b/c", "digest cannot be chosen"), ("app:1", "names no registry")]
+        {
+            let error = named(bad).expect_err(bad);
+            assert!(error.contains(part) && !error.contains("secret"), "{error}");
         }
     }
 

@@ -9,7 +9,9 @@ use std::{
 use bytes::Bytes;
 use futures_util::StreamExt as _;
 
-use super::{BlobSource, Cx, Descriptor, Error, ImageManifest, Repository, error::ContentError, media_type, reference, referrers};
+use super::{
+    Accepted, BlobSource, Cx, Descriptor, Error, ImageManifest, Repository, error::ContentError, media_type, reference, referrers,
+};
 use crate::{
     digest::Digest,
     job::Artifact,
@@ -89,6 +91,9 @@ impl Blob {
 /// How long a registry may take to know what it was told.
 const READ_BACK: Policy = Policy { tries: 4, min_delay: Duration::from_millis(300), max_delay: Duration::from_secs(3) };
 
+/// What a registry answers to a manifest whose blobs it does not have (distribution-spec, "Error Codes").
+const BLOB_UNKNOWN: &str = "MANIFEST_BLOB_UNKNOWN";
+
 /// Blobs of one package that are pushed at the same time.
 const PARALLEL: usize = 8;
 
@@ -140,11 +145,7 @@ pub async fn push(cx: Cx<'_>, repository: &Repository, tag: &str, package: Packa
         cx.log.info(format_args!("{}:{tag} is {} already", repository.display(), found.digest));
         return Ok(artifact(&found));
     }
-    let uploads: Vec<_> = blobs.into_iter().map(|blob| upload(cx, repository, blob)).collect();
-    let mut uploads = futures_util::stream::iter(uploads).buffer_unordered(PARALLEL);
-    while let Some(done) = uploads.next().await {
-        done?;
-    }
+    upload_all(cx, repository, blobs).await?;
     let accepted = repository.put_manifest(cx, tag, &manifest, bytes).await?;
     if let (false, Some(subject)) = (accepted.lists_subject, &package.subject) {
         referrers::register(cx, repository, &subject.digest, std::slice::from_ref(&manifest)).await?;
@@ -153,6 +154,58 @@ pub async fn push(cx: Cx<'_>, repository: &Repository, tag: &str, package: Packa
         return Ok(artifact(&manifest));
     }
     Ok(artifact(&read_back(cx, repository, tag, &manifest.digest).await?))
+}
+
+/// Pushes a package with a subject by its digest alone: it is found by what it is about. Returns its descriptor as lists of referrers show it. When the
+/// repository has and lists it already, nothing is written.
+///
+/// # Errors
+/// When the repository refuses any of it, or others keep removing it from the list of referrers.
+pub async fn push_referrer(cx: Cx<'_>, repository: &Repository, package: Package) -> Result<Descriptor, Error> {
+    repository.will_write();
+    let (manifest, bytes) = package.manifest()?;
+    let reference = manifest.digest.to_string();
+    let store = || store(cx, repository, &package, &manifest, &bytes);
+    let Some(subject) = &package.subject else {
+        store().await?;
+        return Ok(manifest);
+    };
+    // A runner that was killed may have stored it and not listed it.
+    let present = repository.find(cx, &reference).await?.is_some();
+    let lists = if present && referrers::lists(cx, repository, &subject.digest, &manifest.digest).await? {
+        true
+    } else {
+        store().await?.lists_subject
+    };
+    if !lists {
+        referrers::register_and_watch(cx, repository, &subject.digest, &manifest).await?;
+    }
+    Ok(manifest)
+}
+
+/// Blobs and manifest, by digest. Everybody's referrers share the empty configuration: distribution 2.8 denies for a moment that it has a blob
+/// which another client uploads just then.
+async fn store(cx: Cx<'_>, repository: &Repository, package: &Package, manifest: &Descriptor, bytes: &Bytes) -> Result<Accepted, Error> {
+    let advise = |error: &Error| match error {
+        Error::Response(answer) if answer.code == BLOB_UNKNOWN || answer.detail.contains(BLOB_UNKNOWN) => Advice::Retry,
+        // Everything else was tried often enough.
+        _ => Advice::GiveUp,
+    };
+    let tell = |error: &Error, _| tracing::debug!(%error, "pushing a referrer");
+    retry::retry(READ_BACK, cx.cancel, advise, tell, || async {
+        upload_all(cx, repository, package.blobs()).await?;
+        repository.put_manifest(cx, manifest.digest.as_str(), manifest, bytes.clone()).await
+    })
+    .await
+}
+
+async fn upload_all(cx: Cx<'_>, repository: &Repository, blobs: Vec<&Blob>) -> Result<(), Error> {
+    let uploads: Vec<_> = blobs.into_iter().map(|blob| upload(cx, repository, blob)).collect();
+    let mut uploads = futures_util::stream::iter(uploads).buffer_unordered(PARALLEL);
+    while let Some(done) = uploads.next().await {
+        done?;
+    }
+    Ok(())
 }
 
 /// What a tag names after it was pushed. Some registries take a moment to know (GitHub's, NVIDIA/k8s-test-infra#390).

@@ -6,7 +6,7 @@
 //!
 //! Called by `transfer`, by `push` for artifacts with a subject, and by layouts.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use super::{Cx, Descriptor, Error, Index, Manifest, Repository, media_type};
 use crate::digest::Digest;
@@ -15,6 +15,10 @@ use crate::digest::Digest;
 pub(super) const DIGEST_TAGS: [&str; 3] = ["sig", "att", "sbom"];
 /// How often a lost update of the tag schema is done again.
 const UPDATES: usize = 5;
+/// The same, where an update that stays lost is an error.
+const WATCHED_UPDATES: usize = 20;
+/// How long others may take between reading a list and writing it, at the least.
+const SETTLE: Duration = Duration::from_millis(100);
 
 /// Tag under which clients keep the referrers of `subject` (distribution-spec 1.1, "Referrers Tag Schema").
 pub(crate) fn fallback_tag(subject: &Digest) -> String {
@@ -94,6 +98,82 @@ pub(super) async fn register(cx: Cx<'_>, repository: &Repository, subject: &Dige
     }
     cx.log.warn(format_args!("{}: others keep changing tag '{tag}'; referrers may be missing from it", repository.display()));
     Ok(())
+}
+
+/// As [`register`] for one referrer, and sure of it: who wrote the list at the same moment may do so once more after our last look, so that is
+/// taken when they must be done.
+///
+/// # Errors
+/// When the list cannot be read or written, or somebody keeps overwriting it.
+pub(super) async fn register_and_watch(cx: Cx<'_>, repository: &Repository, subject: &Digest, referrer: &Descriptor) -> Result<(), Error> {
+    let tag = fallback_tag(subject);
+    for _ in 0..WATCHED_UPDATES {
+        let began = tokio::time::Instant::now();
+        let Some(index) = extended(read_tag(cx, repository, subject).await?, std::slice::from_ref(referrer)) else { return Ok(()) };
+        let bytes = index.to_bytes()?;
+        let descriptor = Descriptor::of(media_type::OCI_INDEX, &bytes);
+        repository.put_manifest(cx, &tag, &descriptor, bytes).await?;
+        // Another that read before our write has written within the time that reading and writing take.
+        let mut random = [0_u8; 1];
+        let _ = getrandom::fill(&mut random);
+        let settled = (2 * began.elapsed()).max(SETTLE) + Duration::from_millis(u64::from(random[0]));
+        cx.cancel.run(tokio::time::sleep(settled)).await?;
+    }
+    if extended(read_tag(cx, repository, subject).await?, std::slice::from_ref(referrer)).is_none() {
+        return Ok(());
+    }
+    let reason = format!("others keep changing tag '{tag}' of {}, the list of referrers", repository.display());
+    Err(Error::Connection { host: repository.display(), reason, transient: true })
+}
+
+/// Manifests about `subject` whose artifact type `wanted` takes, from the referrers API or else from the tag schema.
+///
+/// A registry that learnt the API lately does not list with it what clients kept under the tag: it is read, too, when the API names nothing.
+///
+/// # Errors
+/// When that cannot be found out.
+pub(crate) async fn list(
+    cx: Cx<'_>,
+    repository: &Repository,
+    subject: &Digest,
+    wanted: impl Fn(&str) -> bool,
+) -> Result<Vec<Descriptor>, Error> {
+    // Registries from before the field list the type of the configuration, or none: those are looked into.
+    let fits = |entry: &Descriptor| {
+        let kind = entry.artifact_type.as_deref().unwrap_or_default();
+        kind.is_empty() || kind == media_type::EMPTY || wanted(kind)
+    };
+    let mut listed = repository.referrers(cx, subject).await?.unwrap_or_default();
+    listed.retain(&fits);
+    if listed.is_empty() && matches!(repository, Repository::Registry(_)) {
+        listed = read_tag(cx, repository, subject).await?.manifests().to_vec();
+        listed.retain(&fits);
+    }
+    let mut confirmed = Vec::with_capacity(listed.len());
+    for entry in listed {
+        if entry.artifact_type.as_deref().is_some_and(&wanted) {
+            confirmed.push(entry);
+            continue;
+        }
+        match repository.manifest(cx, entry.digest.as_str()).await {
+            Ok((descriptor, bytes)) => {
+                let described = describe(descriptor.clone(), &Manifest::parse(&descriptor.media_type, &bytes)?);
+                confirmed.extend(Some(described).filter(|entry| entry.artifact_type.as_deref().is_some_and(&wanted)));
+            }
+            Err(error) if error.is_not_found() => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(confirmed)
+}
+
+/// Whether `referrer` is listed under `subject`.
+pub(super) async fn lists(cx: Cx<'_>, repository: &Repository, subject: &Digest, referrer: &Digest) -> Result<bool, Error> {
+    let listed = match repository.referrers(cx, subject).await? {
+        Some(listed) => listed,
+        None => read_tag(cx, repository, subject).await?.manifests().to_vec(),
+    };
+    Ok(listed.iter().any(|entry| entry.digest == *referrer))
 }
 
 #[cfg(test)]

@@ -37,7 +37,7 @@ object! {
         network: BuildNetwork = ["network"] or BuildNetwork::Default,
         /// Registries whose credentials may be used for base images and cache.
         registries: Vec<Registry> = ["registries"],
-        /// File of the source with a list of what is in the image (SPDX or CycloneDX, JSON), to be published beside it.
+        /// File of the source with a list of what is in the image (SPDX or `CycloneDX`, JSON), to be published beside it.
         sbom: Option<String> = ["sbom"],
         /// Whether the backend is to make such a list.
         generate_sbom: bool = ["generate_sbom"] or false,

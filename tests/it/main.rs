@@ -46,6 +46,7 @@ mod plane_store;
 mod plans;
 mod plans_run;
 mod process;
+mod provenance;
 mod redaction;
 mod secrets;
 mod secrets_builds;

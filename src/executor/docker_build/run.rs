@@ -130,7 +130,7 @@ impl Executor for DockerBuild {
         let Some(name) = choice::noted(state, handle)? else { return Ok(()) };
         // The setting may have changed since; what was begun is still cleaned up by whoever began it.
         let everybody = Settings {
-            docker: crate::executor::DockerSettings { backend: Default::default(), ..self.settings.docker.clone() },
+            docker: crate::executor::DockerSettings { backend: crate::executor::DockerBackend::Auto, ..self.settings.docker.clone() },
             ..self.settings.clone()
         };
         if let Some(backend) = choice::candidates(&everybody).into_iter().find(|backend| backend.name() == name) {

@@ -36,7 +36,7 @@ pub(crate) fn find(source: &shared::Source, plan: &DockerBuildPlan) -> Result<Fo
     let context = places.path_of(plan.context.as_deref().unwrap_or_default()).map_err(|failure| failure.context("context"))?;
     let context = context.filter(|path| path.is_dir()).ok_or_else(|| {
         let name = plan.context.as_deref().unwrap_or(".");
-        missing("context", format!("the folder '{name}' is not in the source, relative to git_source.path"))
+        missing("context", &format!("the folder '{name}' is not in the source, relative to git_source.path"))
     })?;
     let wanted = plan.dockerfile.as_deref().unwrap_or("Dockerfile");
     let mut outside = None;
@@ -58,14 +58,14 @@ pub(crate) fn find(source: &shared::Source, plan: &DockerBuildPlan) -> Result<Fo
         [] => "there is none of that name in the source".to_owned(),
         some => format!("the source has {}", some.join(", ")),
     };
-    Err(missing("dockerfile", format!("'{wanted}' is not a file of the source, relative to git_source.path or to the context; {hint}")))
+    Err(missing("dockerfile", &format!("'{wanted}' is not a file of the source, relative to git_source.path or to the context; {hint}")))
 }
 
 /// A file of the source that the plan names, links followed. Blocking.
 pub(crate) fn file(source: &shared::Source, field: &str, name: &str) -> Result<PathBuf, Failure> {
     let places = Places { root: fs_err::canonicalize(&source.root)?, source };
     let found = places.path_of(name).map_err(|failure| failure.context(field))?.filter(|path| path.is_file());
-    found.ok_or_else(|| missing(field, format!("'{name}' is not a file of the source, relative to git_source.path")))
+    found.ok_or_else(|| missing(field, &format!("'{name}' is not a file of the source, relative to git_source.path")))
 }
 
 impl Places<'_> {
@@ -87,7 +87,7 @@ impl Places<'_> {
     }
 }
 
-fn missing(field: &str, why: String) -> Failure {
+fn missing(field: &str, why: &str) -> Failure {
     Failure::new(FailureKind::SourceNotFound, format!("{field}: {why}"))
 }
 

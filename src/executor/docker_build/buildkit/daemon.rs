@@ -29,7 +29,7 @@ pub(super) const ADDRESS: &str = "unix:///proc/self/cwd/buildkitd.sock";
 const SOCKET: &str = "buildkitd.sock";
 
 /// How long the daemon may take to listen; a large cache on a slow disk takes its time.
-const STARTING: Duration = Duration::from_secs(60);
+const STARTING: Duration = Duration::from_mins(1);
 /// How often is looked whether it does.
 const LOOK: Duration = Duration::from_millis(10);
 /// Most builds side by side.

@@ -16,8 +16,8 @@ use crate::{
 const LINES: usize = 20;
 
 /// The failure of a build.
-pub(super) fn of(cx: &Context, request: &Request, done: &Finished, summary: Summary) -> Failure {
-    let error = error_text(&summary);
+pub(super) fn of(cx: &Context, request: &Request, done: &Finished, summary: &Summary) -> Failure {
+    let error = error_text(summary);
     let tail = summary.failed.as_ref().map(|failed| last_lines(cx, failed)).unwrap_or_default();
     let place = place(request, &summary.lines);
     let mut failure = match diagnose(&error, &tail.join("\n")) {

@@ -67,7 +67,7 @@ impl BuildKit {
         let done = done?;
         let summary = progress.finish();
         if !done.exit.is_success() {
-            return Err(failure::of(cx, request, &done, summary));
+            return Err(failure::of(cx, request, &done, &summary));
         }
         Ok(Built {
             layout: request.out.clone(),
@@ -107,7 +107,7 @@ impl Backend for BuildKit {
             Ok(Place::At(address)) => self.solve(cx, request, &address).await,
             Ok(Place::Private) => {
                 let daemon = Daemon::new(cx, &self.settings, request, handle).await?;
-                daemon.while_it_runs(cx, self.solve(cx, request, daemon::ADDRESS)).await
+                Box::pin(daemon.while_it_runs(cx, self.solve(cx, request, daemon::ADDRESS))).await
             }
             Err(address::Unusable { reason, remedy }) => Err(Failure::new(FailureKind::ToolMissing, format!("{reason}: {remedy}"))),
         }

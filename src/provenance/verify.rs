@@ -1,0 +1,85 @@
+//! Whether an artifact comes from where its provenance says: the runner's own check of what it, or another, attached.
+//!
+//! Inputs: an artifact, a key. Outputs: the statement that holds, or why none does. Invariant: one good bundle is enough, whatever else is
+//! attached; nothing of a bundle is believed before its signature is good.
+
+use super::{
+    bundle::{Bundle, Content, Signer},
+    dsse::IN_TOTO,
+    find::{self, Found},
+    key::PublicKey,
+    statement::Statement,
+};
+use crate::{
+    digest::Digest,
+    oci::{Cx, Error, Repository},
+};
+
+/// What came of a check.
+#[derive(Debug)]
+pub struct Verdict {
+    /// The artifact.
+    pub digest: Digest,
+    /// The statement that holds, and the manifest it came in.
+    pub verified: Option<(Digest, Statement)>,
+    /// Bundles that do not count, each with the reason.
+    pub rejected: Vec<Rejected>,
+}
+
+/// A bundle that does not count.
+#[derive(Debug)]
+pub struct Rejected {
+    /// The manifest that carries it.
+    pub digest: Digest,
+    /// Why it does not count.
+    pub reason: String,
+}
+
+impl Verdict {
+    /// Why nothing holds, in one sentence.
+    #[must_use]
+    pub fn reason(&self) -> String {
+        match self.rejected.as_slice() {
+            [] => "there is no attestation".to_owned(),
+            [one] => format!("the attestation {} does not count: {}", one.digest, one.reason),
+            several => format!("none of its {} attestations counts", several.len()),
+        }
+    }
+}
+
+/// Checks what is attached to the artifact under a tag or digest.
+///
+/// # Errors
+/// When there is no such artifact, or the repository cannot be asked.
+pub async fn verify(cx: Cx<'_>, repository: &Repository, reference: &str, key: &PublicKey) -> Result<Verdict, Error> {
+    let digest = repository.resolve(cx, reference).await?.digest;
+    let mut verdict = Verdict { digest, verified: None, rejected: Vec::new() };
+    for Found { digest, bundle } in find::bundles(cx, repository, &verdict.digest).await? {
+        match bundle.map_err(|error| error.to_string()).and_then(|bundle| check(&bundle, &verdict.digest, key)) {
+            Ok(statement) if verdict.verified.is_none() => verdict.verified = Some((digest, statement)),
+            Ok(_) => {}
+            Err(reason) => verdict.rejected.push(Rejected { digest, reason }),
+        }
+    }
+    Ok(verdict)
+}
+
+/// The statement of a bundle, if it is `key`'s and about that artifact.
+fn check(bundle: &Bundle, subject: &Digest, key: &PublicKey) -> Result<Statement, String> {
+    let Content::Dsse(envelope) = &bundle.content else { return Err("it is a signature without a statement".to_owned()) };
+    if !envelope.verify(key) {
+        return Err(match &bundle.signer {
+            Signer::Certificates(_) => "it is signed with a certificate, not with the key".to_owned(),
+            Signer::PublicKey { hint } if *hint == key.key_id() => {
+                "it was changed after it was signed: its signature does not fit".to_owned()
+            }
+            Signer::PublicKey { hint } => format!("it is signed by another key, '{}'", hint.chars().take(64).collect::<String>()),
+        });
+    }
+    if envelope.payload_type != IN_TOTO {
+        return Err(format!("its content is '{}', not an in-toto statement", envelope.payload_type.chars().take(100).collect::<String>()));
+    }
+    let statement = Statement::parse(&envelope.payload).map_err(|error| error.to_string())?;
+    statement.check_subject(subject).map_err(|error| error.to_string())?;
+    Ok(statement)
+}
