@@ -35,9 +35,10 @@ pub(super) fn layer(from: &mut dyn Read, into: &mut dyn Write, mark: u64, cancel
         match block[KIND] {
             b'x' | b'g' => extended(from, into, &mut block, size)?,
             _ => {
-                let time = number(&block[MTIME]).unwrap_or(0).min(mark);
-                put_octal(&mut block[MTIME], time);
-                seal(&mut block);
+                if number(&block[MTIME]).is_none_or(|time| time > mark) {
+                    put_octal(&mut block[MTIME], mark);
+                    seal(&mut block);
+                }
                 into.write_all(&block)?;
                 copy(from, into, padded(size), cancel)?;
             }
@@ -130,11 +131,13 @@ fn put_octal(field: &mut [u8], value: u64) {
     field[width] = 0;
 }
 
-/// Writes the checksum: the sum of all bytes, its own field counted as spaces.
+/// Writes the checksum: the sum of all bytes, its own field counted as spaces. Six digits, a zero byte and a space, or seven digits and
+/// a zero byte: as whoever wrote the header has it.
 fn seal(block: &mut [u8; BLOCK]) {
+    let digits = if block[CHECKSUM.end - 2].is_ascii_digit() { 7 } else { 6 };
     block[CHECKSUM].fill(b' ');
     let sum: u64 = block.iter().map(|byte| u64::from(*byte)).sum();
-    put_octal(&mut block[CHECKSUM.start..CHECKSUM.end - 1], sum);
+    put_octal(&mut block[CHECKSUM.start..=CHECKSUM.start + digits], sum);
 }
 
 #[cfg(test)]
