@@ -193,7 +193,8 @@ fn module_of(file: &Path) -> String {
 fn executor_kinds() -> Vec<String> {
     let entries = fs::read_dir(root().join("src/executor")).unwrap();
     let names = entries.map(|entry| entry.unwrap().path().with_extension("").file_name().unwrap().to_string_lossy().into_owned());
-    let mut kinds: Vec<String> = names.filter(|name| !matches!(name.as_str(), "mod" | "contract" | "shared" | "tests")).collect();
+    let mut kinds: Vec<String> =
+        names.filter(|name| !matches!(name.as_str(), "mod" | "contract" | "settings" | "shared" | "tests")).collect();
     kinds.sort();
     kinds.dedup();
     kinds

@@ -43,12 +43,15 @@ mod tests {
         let decoded = Plan::decode(JobType::HelmChartBuild, &remote, Strictness::JobFile).expect("good");
         assert!(decoded.folders.is_empty());
     }
+
     #[test]
     fn noops_use_none_and_storage_is_one() {
         let noop = json!({"git_source": {"url": "/srv"}, "dst_registry": {"RegistryType": "oci_layout", "Repository": "/out"}});
         assert_eq!(Plan::decode(JobType::Noop, &noop, Strictness::Polled).expect("good").folders, []);
-        let storage =
-            json!({"pipeline_plan": {"pipeline_id": "p", "storage": {"url": "file:///srv/cache"}}, "git_source": {"url": "https://h/x"}});
+        let storage = json!({"git_source": {"url": "https://h/x"}, "pipeline_plan": {
+            "pipeline_id": "p", "project": {"id": "1", "name": "p"}, "ref": {"name": "refs/heads/main", "sha": "1".repeat(40)},
+            "storage": {"url": "file:///srv/cache"},
+        }});
         let found = Plan::decode(JobType::PipelineRun, &storage, Strictness::Polled).expect("good").folders;
         assert_eq!(found, [LocalFolder { key: "plan.pipeline_plan.storage.url".into(), folder: "/srv/cache".into() }]);
     }

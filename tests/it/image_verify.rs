@@ -103,7 +103,9 @@ fn a_key_that_is_trusted_has_to_have_signed() {
         let verified = json!({"image": place, "tag": "1.0.0", "verification": {"authorities": [ours.authority("release")]}});
         runner.job(&job(&public(&own.repository("app")), &verified)).done().succeeded();
         assert_eq!(digest(&own, "app", "bld-1"), HELLO);
-        let verify = ["verify", "--insecure-ignore-tlog=true", "--allow-http-registry", "--key"];
+        // Beside a bundle, which our provenance is, cosign looks for no other form unless it is told to.
+        let form = format!("--new-bundle-format={bundle}");
+        let verify = ["verify", &form, "--insecure-ignore-tlog=true", "--allow-http-registry", "--key"];
         tools::run(cosign(&own).args(verify).arg(&ours.public).arg(format!("{}@{HELLO}", own.repository("app"))));
     }
 }
