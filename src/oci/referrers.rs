@@ -18,7 +18,7 @@ const UPDATES: usize = 5;
 /// The same, where an update that stays lost is an error.
 const WATCHED_UPDATES: usize = 20;
 /// How long others may take between reading a list and writing it, at the least.
-const SETTLE: Duration = Duration::from_millis(100);
+const SETTLE: Duration = Duration::from_millis(50);
 
 /// Tag under which clients keep the referrers of `subject` (distribution-spec 1.1, "Referrers Tag Schema").
 pub(crate) fn fallback_tag(subject: &Digest) -> String {
@@ -107,16 +107,20 @@ pub(super) async fn register(cx: Cx<'_>, repository: &Repository, subject: &Dige
 /// When the list cannot be read or written, or somebody keeps overwriting it.
 pub(super) async fn register_and_watch(cx: Cx<'_>, repository: &Repository, subject: &Digest, referrer: &Descriptor) -> Result<(), Error> {
     let tag = fallback_tag(subject);
-    for _ in 0..WATCHED_UPDATES {
+    for round in 0..WATCHED_UPDATES {
         let began = tokio::time::Instant::now();
         let Some(index) = extended(read_tag(cx, repository, subject).await?, std::slice::from_ref(referrer)) else { return Ok(()) };
         let bytes = index.to_bytes()?;
         let descriptor = Descriptor::of(media_type::OCI_INDEX, &bytes);
         repository.put_manifest(cx, &tag, &descriptor, bytes).await?;
         // Another that read before our write has written within the time that reading and writing take.
-        let mut random = [0_u8; 1];
-        let _ = getrandom::fill(&mut random);
-        let settled = (2 * began.elapsed()).max(SETTLE) + Duration::from_millis(u64::from(random[0]));
+        let mut settled = (2 * began.elapsed()).max(SETTLE);
+        if round > 0 {
+            // Those who overwrote one another once must not do so in step for ever.
+            let mut random = [0_u8; 1];
+            let _ = getrandom::fill(&mut random);
+            settled += Duration::from_millis(u64::from(random[0]));
+        }
         cx.cancel.run(tokio::time::sleep(settled)).await?;
     }
     if extended(read_tag(cx, repository, subject).await?, std::slice::from_ref(referrer)).is_none() {

@@ -14,7 +14,7 @@ use crate::{
         shared::{self, Source, Target, blocking},
     },
     job::{ExecutionId, Failure, FailureKind, JobId},
-    oci::{self, CopyOptions, CopyReport},
+    oci::{self, CopyOptions, CopyReport, transfer::Verify},
     plan::{Build, DockerBuildPlan},
     provenance::Sbom,
 };
@@ -79,11 +79,12 @@ impl Executor for DockerBuild {
                 cx.log.warn(format_args!("what a build that was killed left behind cannot be removed: {failure}"));
             }
         }
-        let chosen = cx.cancel.run(choice::first_ready(choice::candidates(&self.settings))).await?;
-        let (backend, detail) = chosen.map_err(choice::none_ready)?;
         let wanted = plan.git_source.as_ref();
         let wanted = wanted.ok_or_else(|| Failure::new(FailureKind::InvalidPlan, "git_source is missing; say where the source is"))?;
-        let source = shared::fetch(cx, wanted).await?;
+        let choose = cx.cancel.run(choice::first_ready(choice::candidates(&self.settings)));
+        let (chosen, source) = tokio::join!(choose, shared::fetch(cx, wanted));
+        let (backend, detail) = chosen?.map_err(choice::none_ready)?;
+        let source = source?;
         let request = request::make(cx, &plan.plan, &self.settings.docker, &source).await?;
         let sbom = match &plan.plan.sbom {
             None => None,
@@ -105,7 +106,7 @@ impl Executor for DockerBuild {
         let mut annotations = work.source.stamp.annotations();
         annotations.extend(plan.plan.labels.clone());
         let image = image.annotate(cx, annotations).await?;
-        let options = CopyOptions { referrers: false, ..CopyOptions::default() };
+        let options = CopyOptions { referrers: false, verify: Verify::Fresh, ..CopyOptions::default() };
         let (repository, tag) = (&work.target.repository, work.target.required_tag()?);
         let report = oci::copy(cx.oci_cx(), &image.layout, image.root.digest.as_str(), repository, tag, &options).await?;
         cx.log.info(format_args!("pushed {}:{tag} {}", repository.display(), report.artifact.digest));

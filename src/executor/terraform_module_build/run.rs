@@ -100,7 +100,11 @@ impl Executor for TerraformModuleBuild {
         let annotations = artifact::annotations(&work.source.stamp, path, tag, &plan.plan.labels);
         let content = artifact::package(layers, annotations);
         let blobs: u64 = content.layers.iter().chain([&content.config]).map(|blob| blob.descriptor.size).sum();
-        let artifact = oci::push(cx.oci_cx(), &work.target.repository, tag, content).await?;
+        // Nobody needs the source any more: it goes while the package does. What this leaves goes with the workspace.
+        let source = work.source.root.clone();
+        let removal = blocking(move || drop(std::fs::remove_dir_all(source)));
+        let (artifact, _) = tokio::join!(oci::push(cx.oci_cx(), &work.target.repository, tag, content), removal);
+        let artifact = artifact?;
         let manifest = artifact.size.saturating_sub(blobs);
         work.built = Some(Built { artifact, manifest, about: package.about, mirrored: package.mirrored, files, bytes });
         Ok(())

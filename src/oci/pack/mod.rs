@@ -143,6 +143,8 @@ impl<W: Write> Write for Tap<W> {
 pub struct Packer<W: Write> {
     tar: Tap<GzEncoder<Tap<W>>>,
     names: BTreeSet<Box<str>>,
+    /// For reading files.
+    buffer: Vec<u8>,
     cancel: Cancel,
 }
 
@@ -150,7 +152,7 @@ impl<W: Write> Packer<W> {
     /// An archive written to `out`; stops at the next entry or chunk once `cancel` fires.
     pub fn new(out: W, cancel: Cancel) -> Self {
         let gzip = GzBuilder::new().mtime(0).operating_system(255).write(Tap::new(out), LEVEL);
-        Self { tar: Tap::new(gzip), names: BTreeSet::new(), cancel }
+        Self { tar: Tap::new(gzip), names: BTreeSet::new(), buffer: Vec::new(), cancel }
     }
 
     /// Appends a regular file of exactly `size` bytes.
@@ -159,11 +161,19 @@ impl<W: Write> Packer<W> {
     /// When the name is unfit or taken, or `content` has another number of bytes.
     pub fn file(&mut self, name: &str, meta: Meta, size: u64, mut content: impl Read) -> Result<(), PackError> {
         self.entry(name, header::Kind::File, meta, size)?;
-        let mut buffer = vec![0; CHUNK];
+        // Clearing a new one would cost more than most files do.
+        let mut buffer = std::mem::take(&mut self.buffer);
+        buffer.resize(CHUNK, 0);
+        let result = self.through(name, size, &mut content, &mut buffer);
+        self.buffer = buffer;
+        result
+    }
+
+    fn through(&mut self, name: &str, size: u64, content: &mut impl Read, buffer: &mut [u8]) -> Result<(), PackError> {
         let mut actual = 0;
         loop {
             self.cancel.check()?;
-            let read = content.read(&mut buffer)?;
+            let read = content.read(buffer)?;
             actual += read as u64;
             if actual > size || (read == 0 && actual < size) {
                 return Err(PackError::Changed { name: name.to_owned(), expected: size, actual });

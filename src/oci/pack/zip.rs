@@ -58,7 +58,15 @@ pub struct Zipper<W: Write> {
     entries: Vec<Entry>,
     names: BTreeSet<Box<str>>,
     deflate: Compress,
+    /// What is read and what is written, one piece each: most files of a module are smaller than it would be to clear new ones.
+    pieces: Pieces,
     cancel: Cancel,
+}
+
+#[derive(Default)]
+struct Pieces {
+    input: Vec<u8>,
+    output: Vec<u8>,
 }
 
 impl Entry {
@@ -91,7 +99,14 @@ impl Entry {
 impl<W: Write> Zipper<W> {
     /// An archive written to `out`; stops at the next entry or chunk once `cancel` fires.
     pub fn new(out: W, cancel: Cancel) -> Self {
-        Self { out: Tap::new(out), entries: Vec::new(), names: BTreeSet::new(), deflate: Compress::new(LEVEL, false), cancel }
+        Self {
+            out: Tap::new(out),
+            entries: Vec::new(),
+            names: BTreeSet::new(),
+            deflate: Compress::new(LEVEL, false),
+            pieces: Pieces::default(),
+            cancel,
+        }
     }
 
     /// Appends a regular file of exactly `size` bytes. Of `meta` the mode counts.
@@ -129,29 +144,43 @@ impl<W: Write> Zipper<W> {
 
     /// Writes the content, compressed, and gives its checksum.
     fn content(&mut self, name: &str, size: u64, mut content: impl Read) -> Result<u32, PackError> {
+        let mut pieces = std::mem::take(&mut self.pieces);
+        pieces.input.resize(CHUNK, 0);
+        pieces.output.resize(CHUNK, 0);
+        let sum = self.through(name, size, &mut content, &mut pieces);
+        self.pieces = pieces;
+        sum
+    }
+
+    fn through(&mut self, name: &str, size: u64, content: &mut impl Read, pieces: &mut Pieces) -> Result<u32, PackError> {
+        let Pieces { input, output } = pieces;
         self.deflate.reset();
         let (mut crc, mut actual) = (Crc::new(), 0_u64);
-        let mut buffer = vec![0; CHUNK];
         loop {
             self.cancel.check()?;
-            let read = content.read(&mut buffer)?;
+            let read = content.read(input)?;
             actual += read as u64;
             if actual > size || (read == 0 && actual < size) {
                 return Err(PackError::Changed { name: name.to_owned(), expected: size, actual });
             }
-            crc.update(&buffer[..read]);
-            self.compress(&buffer[..read], if read == 0 { FlushCompress::Finish } else { FlushCompress::None })?;
-            if read == 0 {
-                return Ok(crc.sum());
+            crc.update(&input[..read]);
+            let is_last = actual == size;
+            self.compress(&input[..read], output, if is_last { FlushCompress::Finish } else { FlushCompress::None })?;
+            if is_last {
+                // One byte more would be one too many.
+                return if content.read(&mut input[..1])? == 0 {
+                    Ok(crc.sum())
+                } else {
+                    Err(PackError::Changed { name: name.to_owned(), expected: size, actual: actual + 1 })
+                };
             }
         }
     }
 
-    fn compress(&mut self, mut input: &[u8], flush: FlushCompress) -> Result<(), PackError> {
-        let mut output = [0; 16 << 10];
+    fn compress(&mut self, mut input: &[u8], output: &mut [u8], flush: FlushCompress) -> Result<(), PackError> {
         loop {
             let (read, written) = (self.deflate.total_in(), self.deflate.total_out());
-            let status = self.deflate.compress(input, &mut output, flush).map_err(io::Error::other)?;
+            let status = self.deflate.compress(input, output, flush).map_err(io::Error::other)?;
             let fits = |count: u64| usize::try_from(count).unwrap_or(usize::MAX);
             let (read, written) = (fits(self.deflate.total_in() - read), fits(self.deflate.total_out() - written));
             self.out.write_all(&output[..written])?;

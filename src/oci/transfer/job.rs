@@ -181,7 +181,8 @@ impl SourceBlob<'_> {
             return Ok(false);
         };
         // What lies on a disk can rot.
-        if job.verify == Verify::Always || matches!(job.source, Repository::Layout(_)) {
+        let rots = matches!(job.source, Repository::Layout(_)) && job.verify != Verify::Fresh;
+        if job.verify == Verify::Always || rots {
             return Ok(true);
         }
         if destination.confirms_digests().is_none() && self.blob.size >= pool::SMALL {

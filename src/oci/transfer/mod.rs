@@ -52,6 +52,8 @@ pub enum Verify {
     /// registry's complaint makes the blob be sent again and hashed on its way, which tells whether the source is to blame.
     #[default]
     Destination,
+    /// As [`Verify::Destination`], also for a layout: it was written a moment ago by the execution that copies it, so it had no time to rot.
+    Fresh,
     /// Ours as well: every byte is hashed here.
     Always,
 }
