@@ -39,8 +39,6 @@ object! {
         registries: Vec<Registry> = ["registries"],
         /// File of the source with a list of what is in the image (SPDX or `CycloneDX`, JSON), to be published beside it.
         sbom: Option<String> = ["sbom"],
-        /// Whether the backend is to make such a list.
-        generate_sbom: bool = ["generate_sbom"] or false,
     }
     check check_docker;
 }
@@ -180,7 +178,6 @@ impl DockerBuildPlan {
             network: BuildNetwork::Default,
             registries: Vec::new(),
             sbom: None,
-            generate_sbom: false,
         }
     }
 }

@@ -113,8 +113,6 @@ pub struct Request {
     pub plain_http_hosts: Vec<String>,
     /// Certificate authorities the runner's configuration trusts besides the system's, in PEM.
     pub ca_file: Option<PathBuf>,
-    /// Whether to make a list of what is in the image. Backends that cannot say so in the log.
-    pub sbom: bool,
     /// Where the layout goes: a folder of the workspace that does not exist yet.
     pub out: PathBuf,
 }

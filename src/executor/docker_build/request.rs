@@ -61,7 +61,6 @@ pub(crate) async fn make(cx: &Context, plan: &DockerBuildPlan, settings: &Docker
         registries: credentials(cx, &plan.registries).await?,
         plain_http_hosts: own.hosts.iter().filter(|(_, host)| host.plain_http).map(|(name, _)| name.clone()).collect(),
         ca_file: own.ca_file.clone(),
-        sbom: plan.generate_sbom,
         out: cx.workspace.root().join("image"),
     })
 }

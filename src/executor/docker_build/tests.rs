@@ -20,7 +20,6 @@ pub(super) fn request() -> Request {
         registries: Vec::new(),
         plain_http_hosts: Vec::new(),
         ca_file: None,
-        sbom: false,
         out: "/w/out".into(),
     }
 }

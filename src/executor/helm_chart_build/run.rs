@@ -13,7 +13,7 @@ use crate::{
     job::{Artifact, ExecutionId, Failure, FailureKind, JobId, Outputs},
     oci::{
         self, Descriptor, Repository, media_type,
-        pack::{self, Meta, PackError},
+        pack::{self, Effort, Meta, PackError},
     },
     plan::{Build, HelmBuildPlan},
     provenance::{Material, Record},
@@ -158,7 +158,9 @@ async fn package(cx: &Context, chart: Chart, stamp: &Stamp) -> Result<oci::Blob,
     let (file, cancel) = (path.clone(), cx.cancel.clone());
     let meta = Meta { mtime: stamp.epoch(), ..Meta::FILE };
     let work = move || {
-        pack::to_file(&file, &cancel, |packer| chart.package().into_iter().try_for_each(|(name, data)| packer.bytes(&name, meta, &data)))
+        pack::to_file(&file, Effort::Usual, &cancel, |packer| {
+            chart.package().into_iter().try_for_each(|(name, data)| packer.bytes(&name, meta, &data))
+        })
     };
     let packed: Result<pack::Packed, PackError> = cx.cancel.run(blocking(work)).await??;
     let packed = packed?;

@@ -16,7 +16,7 @@ use crate::{
     job::{Artifact, Failure},
     oci::{
         self, Descriptor, Repository, media_type,
-        pack::{self, Meta, PackError, Packed},
+        pack::{self, Effort, Meta, PackError, Packed},
     },
 };
 
@@ -55,7 +55,7 @@ pub(super) async fn publish(
     let path = cx.workspace.root().join(LAYER);
     let (file, cancel, text) = (path.clone(), cx.cancel.clone(), Bytes::from(text));
     // No time in the archive: the same objects have the same layer, whichever commit they are from.
-    let work = move || pack::to_file(&file, &cancel, |packer| packer.bytes(FILE, Meta::FILE, &text));
+    let work = move || pack::to_file(&file, Effort::Usual, &cancel, |packer| packer.bytes(FILE, Meta::FILE, &text));
     let packed: Result<Packed, PackError> = cx.cancel.run(blocking(work)).await??;
     let packed = packed?;
 

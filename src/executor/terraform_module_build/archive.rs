@@ -13,7 +13,7 @@ use crate::{
     job::Failure,
     oci::{
         self, Descriptor, media_type,
-        pack::{self, Meta, PackError, Packed, zip},
+        pack::{self, Effort, Meta, PackError, Packed, zip},
     },
 };
 
@@ -29,7 +29,9 @@ pub(crate) async fn write(cx: &Context, files: Vec<File>, mtime: u64) -> Result<
     let tar = {
         let (files, path, cancel) = (Arc::clone(&files), cx.workspace.root().join(TAR), cx.cancel.clone());
         blocking(move || {
-            pack::to_file(&path, &cancel, |packer| each(&files, mtime, |name, meta, size, content| packer.file(name, meta, size, content)))
+            pack::to_file(&path, Effort::Fast, &cancel, |packer| {
+                each(&files, mtime, |name, meta, size, content| packer.file(name, meta, size, content))
+            })
         })
     };
     let zip = {

@@ -5,7 +5,7 @@
 //! (`diff_id`) computed on the way.
 //!
 //! Invariants: plain ustar headers, PAX records only for names that ustar cannot hold; uid and gid 0, owner names empty; one gzip member
-//! without name or time (OS byte 255, "unknown"), compression level fixed; two zero blocks at the end and no padding after them.
+//! without name or time (OS byte 255, "unknown"), compression level fixed ([`Effort`]); two zero blocks at the end and no padding after them.
 //! Names are relative, without `..`, and occur once, so no reader can be led out of the folder it unpacks into.
 //!
 //! Blocking: call it from `tokio::task::spawn_blocking`. Called by the executors that make artifacts.
@@ -27,8 +27,23 @@ use crate::{
     shutdown::{Cancel, Cancelled},
 };
 
-/// Fixed for ever: another level would change every digest.
-const LEVEL: Compression = Compression::new(6);
+/// How much work goes into making an archive small. Fixed for ever: another level would change every digest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Effort {
+    /// A tenth larger or so, in less than half the time.
+    Fast,
+    /// What gzip does by itself.
+    Usual,
+}
+
+impl Effort {
+    const fn level(self) -> Compression {
+        match self {
+            Self::Fast => Compression::new(2),
+            Self::Usual => Compression::new(6),
+        }
+    }
+}
 /// Bytes read from a file at a time.
 const CHUNK: usize = 64 * 1024;
 /// Tar's unit.
@@ -150,8 +165,8 @@ pub struct Packer<W: Write> {
 
 impl<W: Write> Packer<W> {
     /// An archive written to `out`; stops at the next entry or chunk once `cancel` fires.
-    pub fn new(out: W, cancel: Cancel) -> Self {
-        let gzip = GzBuilder::new().mtime(0).operating_system(255).write(Tap::new(out), LEVEL);
+    pub fn new(out: W, effort: Effort, cancel: Cancel) -> Self {
+        let gzip = GzBuilder::new().mtime(0).operating_system(255).write(Tap::new(out), effort.level());
         Self { tar: Tap::new(gzip), names: BTreeSet::new(), buffer: Vec::new(), cancel }
     }
 
@@ -236,12 +251,13 @@ impl<W: Write> Packer<W> {
 /// Those of `entries`; when the file exists already or cannot be written. A half-written file is removed.
 pub fn to_file<E: From<PackError>>(
     path: &Path,
+    effort: Effort,
     cancel: &Cancel,
     entries: impl FnOnce(&mut Packer<io::BufWriter<fs_err::File>>) -> Result<(), E>,
 ) -> Result<Packed, E> {
     let file = fs_err::OpenOptions::new().write(true).create_new(true).open(path).map_err(PackError::Io)?;
     let write = || {
-        let mut packer = Packer::new(io::BufWriter::with_capacity(CHUNK, file), cancel.clone());
+        let mut packer = Packer::new(io::BufWriter::with_capacity(CHUNK, file), effort, cancel.clone());
         entries(&mut packer)?;
         Ok(packer.finish()?.0)
     };

@@ -9,7 +9,7 @@ use super::*;
 type Entries = BTreeMap<String, (u32, u64, Vec<u8>)>;
 
 fn pack(entries: &Entries) -> (Packed, Vec<u8>) {
-    let mut packer = Packer::new(Vec::new(), Cancel::new());
+    let mut packer = Packer::new(Vec::new(), Effort::Usual, Cancel::new());
     for (name, (mode, mtime, content)) in entries {
         packer.bytes(name, Meta { mode: *mode, mtime: *mtime }, content).unwrap();
     }
@@ -89,11 +89,11 @@ fn long_names_use_ustar_while_they_fit() {
 
 #[test]
 fn a_file_that_changes_and_a_name_given_twice_are_refused() {
-    let mut packer = Packer::new(Vec::new(), Cancel::new());
+    let mut packer = Packer::new(Vec::new(), Effort::Usual, Cancel::new());
     packer.bytes("a", Meta::FILE, b"").unwrap();
     assert!(matches!(packer.bytes("a", Meta::FILE, b""), Err(PackError::Duplicate(_))));
     assert!(matches!(packer.file("b", Meta::FILE, 3, &b"12"[..]), Err(PackError::Changed { expected: 3, actual: 2, .. })));
-    let mut packer = Packer::new(Vec::new(), Cancel::new());
+    let mut packer = Packer::new(Vec::new(), Effort::Usual, Cancel::new());
     assert!(matches!(packer.file("b", Meta::FILE, 1, &b"12"[..]), Err(PackError::Changed { expected: 1, actual: 2, .. })));
 }
 
@@ -102,7 +102,7 @@ fn a_stopped_archive_leaves_no_file() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("a.tgz");
     let cancel = Cancel::new();
-    let result = to_file(&path, &cancel, |packer| {
+    let result = to_file(&path, Effort::Usual, &cancel, |packer| {
         packer.bytes("a", Meta::FILE, b"x")?;
         cancel.cancel(crate::job::CancelCause::Requested);
         packer.bytes("b", Meta::FILE, b"x")

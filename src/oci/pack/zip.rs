@@ -1,7 +1,7 @@
 //! Deterministic zip archives (PKWARE APPNOTE 6.3): the same entries give the same bytes on every machine.
 //!
 //! Input: entries in the order the caller wants them. Output: the archive, written once, front to back, with its digest and size computed on
-//! the way. Invariants: files only; names, limits and levels are those of [`super`]; every time is 1980-01-01T00:00:00, the first there is;
+//! the way. Invariants: files only; names and limits are those of [`super`], the effort is [`Effort::Fast`]; every time is 1980-01-01T00:00:00, the first there is;
 //! modes are stored as Unix has them; no extra fields, no comments. Sizes and checksums follow the content (general purpose bit 3), as in
 //! what Go's `archive/zip` writes, and stand in the directory at the end. No archive needs Zip64.
 //!
@@ -15,7 +15,7 @@ use std::{
 
 use flate2::{Compress, Crc, FlushCompress, Status};
 
-use super::{CHUNK, LEVEL, Meta, PackError, Tap, header};
+use super::{CHUNK, Effort, Meta, PackError, Tap, header};
 use crate::{digest::Digest, shutdown::Cancel};
 
 /// 1980-01-01 in the format of MS-DOS: year since 1980, month and day in 7, 4 and 5 bits.
@@ -103,7 +103,7 @@ impl<W: Write> Zipper<W> {
             out: Tap::new(out),
             entries: Vec::new(),
             names: BTreeSet::new(),
-            deflate: Compress::new(LEVEL, false),
+            deflate: Compress::new(Effort::Fast.level(), false),
             pieces: Pieces::default(),
             cancel,
         }

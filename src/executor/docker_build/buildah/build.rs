@@ -98,9 +98,6 @@ fn tell(cx: &Context, request: &Request, sandbox: Sandbox) {
     if request.cache.import.len() > 1 {
         cx.log.warn("buildah takes cached steps from one repository: only the first of cache.from is used");
     }
-    if request.sbom {
-        cx.log.warn("buildah makes no list of what is in the image: name one with 'sbom', or build with BuildKit");
-    }
 }
 
 /// The driver of the store: overlay where the kernel takes it, which has no copies of whole layers.

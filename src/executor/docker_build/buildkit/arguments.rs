@@ -110,7 +110,6 @@ pub(super) mod tests {
             registries: Vec::new(),
             plain_http_hosts: Vec::new(),
             ca_file: None,
-            sbom: false,
             out: "/w/image".into(),
         }
     }

@@ -100,9 +100,6 @@ impl Backend for BuildKit {
     }
 
     async fn build(&self, cx: &Context, request: &Request, handle: &Handle) -> Result<Built, Failure> {
-        if request.sbom {
-            cx.log.warn("generate_sbom: this backend makes no lists of contents; name a file of the source in sbom instead");
-        }
         match cx.cancel.run(address::find(&self.settings.docker)).await? {
             Ok(Place::At(address)) => self.solve(cx, request, &address).await,
             Ok(Place::Private) => {

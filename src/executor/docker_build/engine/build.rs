@@ -42,9 +42,6 @@ pub(super) async fn build(host: &str, cx: &Context, request: &Request, handle: &
     if request.cache.export.is_some() {
         cx.log.warn("the Docker engine cannot put its cache of steps into a registry: cache.to is not used");
     }
-    if request.sbom {
-        cx.log.warn("the Docker engine makes no list of what is in the image: name one with 'sbom', or build with BuildKit");
-    }
     let docker = Invocation::new(cx, host)?;
     docker.log_in(request)?;
     let versions =
