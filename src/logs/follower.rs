@@ -153,15 +153,14 @@ impl Follower {
                 if segment::number(line) > known
                     && let Ok(record) = serde_json::from_slice::<Record>(line)
                 {
-                    if batch.is_full(line.len()) {
-                        return Ok(true);
+                    if let Some(gap) = marker.take_if(|marker| !batch.is_full(marker.text.len())) {
+                        *last = gap.seq;
+                        let length = gap.text.len();
+                        batch.push(Record { time: record.time, ..gap }, length);
                     }
-                    if let Some(marker) = marker.take() {
-                        *last = marker.seq;
-                        batch.push(Record { time: record.time, ..marker }, 0);
-                        if batch.is_full(line.len()) {
-                            return Ok(true);
-                        }
+                    // A marker that does not fit any more comes first in the next batch.
+                    if marker.is_some() || batch.is_full(line.len()) {
+                        return Ok(true);
                     }
                     *last = record.seq;
                     batch.push(record, line.len());
