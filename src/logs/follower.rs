@@ -121,7 +121,9 @@ impl Follower {
     fn enter(&mut self, segment: Segment) {
         let Header { offset, seq } = segment.header;
         let missing = seq.saturating_sub(self.last.saturating_add(1));
-        let bytes = self.offset.map(|expected| offset.saturating_sub(expected));
+        // Before the first byte nothing is missing, wherever one begins to read.
+        let expected = self.offset.or_else(|| (offset == 0).then_some(0));
+        let bytes = expected.map(|expected| offset.saturating_sub(expected));
         // Numbers without bytes were lost to a full disk: a record tells of them.
         if missing > 0 && bytes != Some(0) {
             let bytes = bytes.map_or_else(String::new, |bytes| format!(" ({})", size(bytes)));
