@@ -6,7 +6,7 @@
 //!    └── lease, cancel ┘          logs: lines ► redact ► spool ► sink ────────────────────────────┘
 //! ```
 //!
-//! Who may import whom: `job, versions, plan, digest, retry, shutdown, yaml` ← `logs, journal, telemetry` ← `source` ← `process` ← `workspace, oci` ←
+//! Who may import whom: `job, versions, plan, digest, retry, shutdown, yaml` ← `logs, journal, telemetry` ← `source` ← `process` ← `workspace, oci` ← `provenance` ←
 //! `executor` ← `agent`; `source` and `server` know `job`, `plan` and `logs`, and the server `source`'s wire types; executors know neither. Only
 //! `cli` wires them together. `tests/house.rs` holds the code to it.
 
