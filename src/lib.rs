@@ -6,7 +6,7 @@
 //!    └── lease, cancel ┘          logs: lines ► redact ► spool ► sink ────────────────────────────┘
 //! ```
 //!
-//! Who may import whom: `job, versions, plan, digest, retry, shutdown, yaml` ← `logs, journal, telemetry` ← `source` ← `process` ← `workspace, oci` ← `provenance` ←
+//! Who may import whom: `job, versions, plan, digest, parallel, retry, shutdown, yaml` ← `logs, journal, telemetry` ← `source` ← `process` ← `workspace, oci` ← `provenance` ←
 //! `executor` ← `agent`; `source` and `server` know `job`, `plan` and `logs`, and the server `source`'s wire types; executors know neither. Only
 //! `cli` wires them together. `tests/house.rs` holds the code to it.
 
@@ -19,6 +19,7 @@ pub mod job;
 pub mod journal;
 pub mod logs;
 pub mod oci;
+mod parallel;
 pub mod plan;
 pub mod process;
 pub mod provenance;

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 /// The layers, lowest first. A module imports its own layer's earlier and all lower modules, unless [`ONLY`] says less.
 const LAYERS: &[&[&str]] = &[
-    &["job", "versions", "plan", "digest", "retry", "shutdown", "yaml"],
+    &["job", "versions", "plan", "digest", "parallel", "retry", "shutdown", "yaml"],
     &["logs", "journal", "telemetry"],
     &["source"],
     &["process"],
@@ -22,11 +22,26 @@ const LAYERS: &[&[&str]] = &[
 
 /// Modules that know less than all that is below them.
 const ONLY: &[(&str, &[&str])] = &[
-    ("source", &["job", "versions", "plan", "digest", "retry", "shutdown", "yaml", "logs"]),
-    ("server", &["job", "versions", "plan", "digest", "retry", "shutdown", "yaml", "logs", "telemetry", "source"]),
+    ("source", &["job", "versions", "plan", "digest", "parallel", "retry", "shutdown", "yaml", "logs"]),
+    ("server", &["job", "versions", "plan", "digest", "parallel", "retry", "shutdown", "yaml", "logs", "telemetry", "source"]),
     (
         "executor",
-        &["job", "versions", "plan", "digest", "retry", "shutdown", "yaml", "logs", "process", "workspace", "oci", "cluster", "provenance"],
+        &[
+            "job",
+            "versions",
+            "plan",
+            "digest",
+            "parallel",
+            "retry",
+            "shutdown",
+            "yaml",
+            "logs",
+            "process",
+            "workspace",
+            "oci",
+            "cluster",
+            "provenance",
+        ],
     ),
 ];
 

@@ -1,16 +1,17 @@
 //! Looking into files: what they are, whether they may be published, what they configure.
 //!
-//! In: files that were found. Out: one [`Seen`] each, in their order. Files know nothing of one another, so several are looked at at the same
-//! time. Invariants: a file is read once; of large ones only the beginning; what is kept in memory is bounded.
+//! In: a file that was found. Out: [`Seen`]. Files know nothing of one another, so several are looked at at the same time.
+//! Invariants: a file is read once; of large ones only the beginning; what is kept in memory is bounded.
 
 use std::{
     io::Read as _,
-    num::NonZero,
+    path::PathBuf,
     sync::atomic::{AtomicU64, Ordering},
-    thread,
 };
 
 use bytes::Bytes;
+
+use crate::shutdown::Cancel;
 
 use super::{
     config::{Config, ConfigError, Syntax},
@@ -25,9 +26,6 @@ pub(crate) const MAX_CONFIG: u64 = 4 << 20;
 /// Largest file that is kept in memory, and how much is kept in all.
 const MAX_KEPT: u64 = 128 << 10;
 const MAX_ALL_KEPT: u64 = 16 << 20;
-/// Files for which another thread is worth it, and most threads.
-const SHARE: usize = 64;
-const MAX_THREADS: usize = 4;
 
 /// A configuration file, or why it is none.
 pub(crate) type Parsed = Result<Config, ConfigError>;
@@ -47,31 +45,21 @@ pub(crate) enum Seen {
 #[derive(Debug)]
 pub(crate) struct Inspector {
     values: Values,
+    /// The source's root, without links.
+    root: PathBuf,
+    cancel: Cancel,
     kept: AtomicU64,
 }
 
 impl Inspector {
-    pub(crate) const fn new(values: Values) -> Self {
-        Self { values, kept: AtomicU64::new(0) }
+    pub(crate) fn new(values: Values, tree: &Tree, cancel: Cancel) -> Self {
+        Self { values, root: tree.root().to_owned(), cancel, kept: AtomicU64::new(0) }
     }
 
-    /// Looks at all of them.
-    pub(crate) fn all(&self, tree: &Tree, found: &[Found]) -> Result<Vec<Seen>, PackageError> {
-        let threads = thread::available_parallelism().map_or(1, NonZero::get).min(MAX_THREADS).min(found.len().div_ceil(SHARE)).max(1);
-        let look = |part: &[Found]| part.iter().map(|file| self.look(tree, file)).collect::<Result<Vec<_>, _>>();
-        let parts = thread::scope(|scope| {
-            let parts = found.chunks(found.len().div_ceil(threads).max(1)).map(|part| scope.spawn(move || look(part))).collect::<Vec<_>>();
-            parts
-                .into_iter()
-                .map(|part| part.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
-                .collect::<Result<Vec<_>, _>>()
-        });
-        Ok(parts?.into_iter().flatten().collect())
-    }
-
-    fn look(&self, tree: &Tree, found: &Found) -> Result<Seen, PackageError> {
-        tree.check()?;
-        let behind = tree.behind(found).to_string_lossy();
+    /// Looks at one.
+    pub(crate) fn look(&self, found: &Found) -> Result<Seen, PackageError> {
+        self.cancel.check().map_err(TreeError::from)?;
+        let behind = found.real.strip_prefix(&self.root).unwrap_or(&found.real).to_string_lossy();
         // A link shows what it leads to, whatever it is called.
         let names = [found.path.as_str(), behind.as_ref()];
         if self.values == Values::Excluded && names.iter().any(|name| name.ends_with(".tfvars") || name.ends_with(".tfvars.json")) {

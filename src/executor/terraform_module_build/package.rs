@@ -11,7 +11,7 @@ use std::{collections::BTreeMap, fmt};
 
 use bytes::Bytes;
 
-use crate::{job::FailureKind, shutdown::Cancel};
+use crate::{job::FailureKind, parallel, shutdown::Cancel};
 
 use super::{
     about::About,
@@ -179,9 +179,9 @@ pub(crate) struct Stock {
 
 /// Puts together what the module in `folder` of the source at `root` needs.
 pub(crate) fn assemble(root: &std::path::Path, folder: &std::path::Path, values: Values, cancel: Cancel) -> Result<Package, PackageError> {
-    let tree = Tree::open(root, cancel)?;
+    let tree = Tree::open(root, cancel.clone())?;
     let module = tree.locate(folder)?;
-    let inspector = Inspector::new(values);
+    let inspector = Inspector::new(values, &tree, cancel);
     let mut stock =
         Stock { tree, inspector, own: Shelf::default(), mirror: Shelf::default(), refused: BTreeMap::new(), left_out: Vec::new() };
     stock.take(Place::Own, &module)?;
@@ -215,14 +215,22 @@ impl Stock {
     /// Reads a folder of the source with all that is below it.
     pub(crate) fn take(&mut self, place: Place, folder: &str) -> Result<(), PackageError> {
         let (rules, base) = self.tree.rules(folder)?;
-        let mut found = self.tree.walk(folder, &rules, &base)?;
-        found.retain(|file| !self.shelf(place).files.contains_key(&file.path));
-        let seen = self.inspector.all(&self.tree, &found)?;
         let target = match place {
             Place::Own => &mut self.own,
             Place::Mirror => &mut self.mirror,
         };
-        for (found, seen) in found.into_iter().zip(seen) {
+        let seen = parallel::each_found(
+            |look| -> Result<(), PackageError> {
+                let mut new = |file: Found| {
+                    if !target.files.contains_key(&file.path) {
+                        look(file);
+                    }
+                };
+                Ok(self.tree.walk(folder, &rules, &base, &mut new)?)
+            },
+            |found| Ok((self.inspector.look(&found)?, found)),
+        )?;
+        for (seen, found) in seen {
             match seen {
                 Seen::Values => self.left_out.push(found.path),
                 // Once, although a file may be in the module and in the mirror.

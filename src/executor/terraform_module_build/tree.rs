@@ -5,7 +5,7 @@
 //! never entered (`.terraform.lock.hcl` is a file beside the latter and stays). Nothing is written.
 
 use std::{
-    fs::{self, FileType, Metadata},
+    fs::{self, DirEntry, FileType, Metadata},
     io,
     os::unix::fs::{FileTypeExt as _, PermissionsExt as _},
     path::{Path, PathBuf},
@@ -99,7 +99,7 @@ struct Walk<'a> {
     rules: &'a Rules,
     /// The folder that the rules are relative to.
     base: &'a str,
-    found: Vec<Found>,
+    found: &'a mut dyn FnMut(Found),
     /// Real paths of the folders the walk is in.
     inside: Vec<PathBuf>,
 }
@@ -111,9 +111,9 @@ impl Tree {
         Ok(Self { root, cancel, entries: 0, bytes: 0 })
     }
 
-    /// An error once the work was stopped.
-    pub(crate) fn check(&self) -> Result<(), TreeError> {
-        Ok(self.cancel.check()?)
+    /// Its root, without links.
+    pub(crate) fn root(&self) -> &Path {
+        &self.root
     }
 
     /// The path in the source of a folder of it.
@@ -166,20 +166,13 @@ impl Tree {
         Ok((rules, folder.to_owned()))
     }
 
-    /// Every file below `folder` that the rules, which are relative to `base`, leave.
-    pub(crate) fn walk(&mut self, folder: &str, rules: &Rules, base: &str) -> Result<Vec<Found>, TreeError> {
+    /// Hands over every file below `folder` that the rules, which are relative to `base`, leave.
+    pub(crate) fn walk(&mut self, folder: &str, rules: &Rules, base: &str, found: &mut dyn FnMut(Found)) -> Result<(), TreeError> {
         let (real, metadata) = self.follow(&self.root.join(folder), folder)?;
         if !metadata.is_dir() {
             return Err(TreeError::NoFolder(path::shown(folder).to_owned()));
         }
-        let mut walk = Walk { tree: self, rules, base, found: Vec::new(), inside: vec![real.clone()] };
-        walk.enter(&real, folder)?;
-        Ok(walk.found)
-    }
-
-    /// The path without links of something found, relative to the root.
-    pub(crate) fn behind<'a>(&self, found: &'a Found) -> &'a Path {
-        found.real.strip_prefix(&self.root).unwrap_or(&found.real)
+        Walk { tree: self, rules, base, found, inside: vec![real.clone()] }.enter(&real, folder)
     }
 }
 
@@ -189,40 +182,41 @@ impl Walk<'_> {
         if self.inside.len() > MAX_DEPTH {
             return Err(TreeError::TooMuch { limit: format!("{MAX_DEPTH} levels of folders"), file: name.to_owned() });
         }
-        let mut names = Vec::new();
+        let mut entries = Vec::new();
         for entry in fs::read_dir(folder).map_err(failed)? {
-            let part = entry.map_err(failed)?.file_name();
+            let entry = entry.map_err(failed)?;
+            let part = entry.file_name();
             self.tree.entries += 1;
             if self.tree.entries > MAX_ENTRIES {
                 let file = path::join(name, &part.to_string_lossy());
                 return Err(TreeError::TooMuch { limit: format!("{MAX_ENTRIES} files"), file });
             }
-            names.push(part);
-        }
-        names.sort_unstable();
-        self.tree.cancel.check()?;
-        for part in names {
-            if part == ".git" || part == ".terraform" {
-                continue;
+            if part != ".git" && part != ".terraform" {
+                entries.push((part, entry));
             }
-            let path = folder.join(&part);
+        }
+        entries.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
+        self.tree.cancel.check()?;
+        for (part, entry) in entries {
             match part.to_str() {
-                Some(part) => self.entry(&path, &path::join(name, part))?,
+                Some(part) => self.entry(&entry, &path::join(name, part))?,
                 None => return Err(TreeError::NotText(path::join(name, &part.to_string_lossy()))),
             }
         }
         Ok(())
     }
 
-    fn entry(&mut self, at: &Path, name: &str) -> Result<(), TreeError> {
-        let metadata = fs::symlink_metadata(at).map_err(|source| TreeError::Io { file: name.to_owned(), source })?;
+    fn entry(&mut self, entry: &DirEntry, name: &str) -> Result<(), TreeError> {
+        let at = entry.path();
+        // Of a link, not of what it leads to.
+        let metadata = entry.metadata().map_err(|source| TreeError::Io { file: name.to_owned(), source })?;
         let inside = path::below(name, self.base).unwrap_or(name);
         let is_link = metadata.file_type().is_symlink();
         // A link that is not to be packed does no harm, wherever it leads.
         if is_link && (self.rules.ignores(inside) || self.rules.ignores_all_of(inside)) {
             return Ok(());
         }
-        let (real, metadata) = if is_link { self.tree.follow(at, name)? } else { (at.to_owned(), metadata) };
+        let (real, metadata) = if is_link { self.tree.follow(&at, name)? } else { (at, metadata) };
         if metadata.is_dir() {
             if self.rules.ignores_all_of(inside) {
                 return Ok(());
@@ -246,7 +240,7 @@ impl Walk<'_> {
             return Err(TreeError::TooMuch { limit: format!("{} MiB", MAX_BYTES >> 20), file: name.to_owned() });
         }
         let executable = metadata.permissions().mode() & 0o100 != 0;
-        self.found.push(Found { path: name.to_owned(), real, size: metadata.len(), executable });
+        (self.found)(Found { path: name.to_owned(), real, size: metadata.len(), executable });
         Ok(())
     }
 }

@@ -30,7 +30,7 @@ use crate::{
 /// How much work goes into making an archive small. Fixed for ever: another level would change every digest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Effort {
-    /// A tenth larger or so, in less than half the time.
+    /// A sixth larger or so, in less than half the time.
     Fast,
     /// What gzip does by itself.
     Usual,

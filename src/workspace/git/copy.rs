@@ -3,37 +3,34 @@
 use std::{
     os::unix::fs::FileTypeExt as _,
     path::{Path, PathBuf},
-    sync::atomic::{AtomicU64, AtomicUsize, Ordering},
+    sync::atomic::{AtomicU64, Ordering},
 };
 
 use ignore::WalkBuilder;
 
 use super::{Error, Options};
-use crate::shutdown::Cancel;
+use crate::{parallel, shutdown::Cancel};
 
-/// Files that are remembered before they are copied.
-const BATCH: usize = 1024;
-/// Threads that copy.
-const MOST_THREADS: usize = 4;
-/// Files that are worth a thread.
-const FEW: usize = 64;
+/// A file and where it goes.
+type Pair = (PathBuf, PathBuf);
 
 /// Copies `folder` to `dest`. `skip` is left out: the state folder may well be inside the source. Blocking.
 pub(super) fn folder(cancel: &Cancel, folder: &Path, dest: &Path, skip: &Path, options: &Options) -> Result<(), Error> {
-    let too_large = |limit: String| Error::TooLarge { folder: folder.display().to_string(), limit };
-    let mut files = 0_u64;
-    let (bytes, mut batch) = (AtomicU64::new(0), Vec::new());
-    let copy_batch = |batch: &mut Vec<(PathBuf, PathBuf)>| {
-        let result = side_by_side(cancel, batch, |(from, to)| {
-            let copied = fs_err::copy(from, to)?;
-            if bytes.fetch_add(copied, Ordering::Relaxed).saturating_add(copied) > options.max_bytes {
-                return Err(too_large(format!("{} MiB", options.max_bytes >> 20)));
-            }
-            Ok(())
-        });
-        batch.clear();
-        result
+    let bytes = AtomicU64::new(0);
+    let copy = |(from, to): Pair| {
+        cancel.check()?;
+        let copied = fs_err::copy(from, to)?;
+        if bytes.fetch_add(copied, Ordering::Relaxed).saturating_add(copied) > options.max_bytes {
+            return Err(too_large(folder, format!("{} MiB", options.max_bytes >> 20)));
+        }
+        Ok(())
     };
+    parallel::each_found(|found| search(cancel, folder, dest, skip, options, found), copy).map(drop)
+}
+
+/// Makes the folders and links of `folder` in `dest`, and hands over its files.
+fn search(cancel: &Cancel, folder: &Path, dest: &Path, skip: &Path, options: &Options, found: &mut dyn FnMut(Pair)) -> Result<(), Error> {
+    let mut files = 0_u64;
     fs_err::create_dir_all(dest)?;
     for entry in walk(folder, skip) {
         cancel.check()?;
@@ -44,12 +41,12 @@ pub(super) fn folder(cancel: &Cancel, folder: &Path, dest: &Path, skip: &Path, o
         }
         files += 1;
         if files > options.max_files {
-            return Err(too_large(format!("{} files", options.max_files)));
+            return Err(too_large(folder, format!("{} files", options.max_files)));
         }
         let target = dest.join(inside);
         let Some(kind) = entry.file_type() else { continue };
         if kind.is_dir() {
-            fs_err::create_dir_all(&target)?;
+            fs_err::create_dir(&target)?;
             continue;
         }
         if kind.is_symlink() {
@@ -60,36 +57,13 @@ pub(super) fn folder(cancel: &Cancel, folder: &Path, dest: &Path, skip: &Path, o
             let why = format!("is a {}: only files, folders and links can be built from", name(kind));
             return Err(Error::Content { entry: inside.display().to_string(), why });
         }
-        batch.push((entry.into_path(), target));
-        if batch.len() == BATCH {
-            copy_batch(&mut batch)?;
-        }
+        found((entry.into_path(), target));
     }
-    copy_batch(&mut batch)
+    Ok(())
 }
 
-/// Does `work` for each of `items`, by as many threads as there are processors, and stops at the first error.
-fn side_by_side<T: Sync>(cancel: &Cancel, items: &[T], work: impl Fn(&T) -> Result<(), Error> + Sync) -> Result<(), Error> {
-    let next = AtomicUsize::new(0);
-    let run = || {
-        while let Some(item) = items.get(next.fetch_add(1, Ordering::Relaxed)) {
-            cancel.check()?;
-            if let Err(error) = work(item) {
-                // The others find nothing left to do.
-                next.store(items.len(), Ordering::Relaxed);
-                return Err(error);
-            }
-        }
-        Ok(())
-    };
-    // A thread is not worth its start for a handful of files.
-    let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get).min(MOST_THREADS).min(items.len() / FEW + 1);
-    std::thread::scope(|scope| {
-        let others: Vec<_> = (1..threads).map(|_| scope.spawn(run)).collect();
-        let mine = run();
-        let joined = others.into_iter().map(|thread| thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
-        joined.fold(mine, Result::and)
-    })
+fn too_large(folder: &Path, limit: String) -> Error {
+    Error::TooLarge { folder: folder.display().to_string(), limit }
 }
 
 /// Everything that git would see: hidden files too, `.git` never. Outside of a checkout no rules apply.

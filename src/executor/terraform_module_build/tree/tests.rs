@@ -25,9 +25,10 @@ fn walk(dir: &tempfile::TempDir) -> Result<Vec<String>, String> {
     let walk = || {
         let mut tree = Tree::open(&dir.path().join("src"), Cancel::new())?;
         let (rules, base) = tree.rules("mod")?;
-        tree.walk("mod", &rules, &base)
+        let mut names = Vec::new();
+        tree.walk("mod", &rules, &base, &mut |file| names.push(file.path)).map(|()| names)
     };
-    walk().map(|found| found.into_iter().map(|file| file.path).collect()).map_err(|error: TreeError| error.to_string())
+    walk().map_err(|error: TreeError| error.to_string())
 }
 
 #[test]
