@@ -3,7 +3,7 @@
 use std::{path::PathBuf, sync::Arc};
 
 use async_trait::async_trait;
-use serde::{Serialize, de::DeserializeOwned};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::{
     job::{ExecutionId, Failure, JobId, Outputs},
@@ -79,6 +79,11 @@ impl From<Outputs> for Made {
         Self { outputs, record: None }
     }
 }
+
+/// The handle of executors that make nothing outside the workspace but the artifact: its blobs nobody sees before its tag, and a tag
+/// that was moved is the result, not a left-over.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NoHandle {}
 
 /// Turns plans of one type into artifacts.
 ///

@@ -13,6 +13,6 @@ mod settings;
 pub(crate) mod shared;
 pub mod terraform_module_build;
 
-pub use contract::{Context, Executor, Made, Readiness};
+pub use contract::{Context, Executor, Made, NoHandle, Readiness};
 pub use settings::{DockerBackend, DockerSettings, Settings};
 pub use shared::tool::{Tool, Unusable};

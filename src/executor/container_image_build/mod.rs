@@ -18,4 +18,4 @@ mod resolve;
 mod run;
 mod wanted;
 
-pub use run::{ContainerImageBuild, Handle, Work};
+pub use run::{ContainerImageBuild, Work};

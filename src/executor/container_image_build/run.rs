@@ -3,11 +3,10 @@
 use std::path::PathBuf;
 
 use async_trait::async_trait;
-use serde::{Deserialize, Serialize};
 
 use crate::{
     executor::{
-        Context, Executor, Made, Readiness, Settings,
+        Context, Executor, Made, NoHandle, Readiness, Settings,
         shared::{Target, copied},
     },
     job::{ExecutionId, Failure, FailureKind, JobId},
@@ -41,10 +40,6 @@ impl ContainerImageBuild {
     }
 }
 
-/// A copy makes nothing that anybody sees before its tag, and a tag that was moved is the result, not a left-over.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Handle {}
-
 /// What one execution carries from step to step.
 #[derive(Debug)]
 pub struct Work {
@@ -68,18 +63,18 @@ struct Done {
 #[async_trait]
 impl Executor for ContainerImageBuild {
     type Plan = Build<ContainerImagePullPlan>;
-    type Handle = Handle;
+    type Handle = NoHandle;
     type Work = Work;
 
     async fn probe(&self) -> Readiness {
         Readiness::Ready("native".to_owned())
     }
 
-    fn handle(&self, _job: &JobId, _execution: &ExecutionId, _plan: &Self::Plan) -> Handle {
-        Handle {}
+    fn handle(&self, _job: &JobId, _execution: &ExecutionId, _plan: &Self::Plan) -> NoHandle {
+        NoHandle {}
     }
 
-    async fn prepare(&self, cx: &Context, plan: &Self::Plan, _handle: &Handle) -> Result<Work, Failure> {
+    async fn prepare(&self, cx: &Context, plan: &Self::Plan, _handle: &NoHandle) -> Result<Work, Failure> {
         cx.step("prepare");
         let target = Target::open(cx, plan)?;
         let tag = target.required_tag()?.to_owned();
@@ -92,7 +87,7 @@ impl Executor for ContainerImageBuild {
         Ok(Work { source, version, authorities, destination: target.repository, tag, done: None })
     }
 
-    async fn execute(&self, cx: &Context, plan: &Self::Plan, _handle: &Handle, work: &mut Work) -> Result<(), Failure> {
+    async fn execute(&self, cx: &Context, plan: &Self::Plan, _handle: &NoHandle, work: &mut Work) -> Result<(), Failure> {
         cx.step("resolve");
         let plan = &plan.plan;
         if let (Version::Newest { .. }, Some(tag)) = (&work.version, &plan.tag) {
@@ -115,7 +110,7 @@ impl Executor for ContainerImageBuild {
         Ok(())
     }
 
-    async fn collect(&self, cx: &Context, plan: &Self::Plan, _handle: &Handle, work: Work) -> Result<Made, Failure> {
+    async fn collect(&self, cx: &Context, plan: &Self::Plan, _handle: &NoHandle, work: Work) -> Result<Made, Failure> {
         cx.step("collect");
         // The destination has said what it stored; asking once more would only be a race with the next job.
         let Some(Done { resolved, vouched, no_op, copy }) = work.done else {
@@ -126,7 +121,7 @@ impl Executor for ContainerImageBuild {
         Ok(Made { outputs, record: Some(record) })
     }
 
-    async fn cleanup(&self, _cx: &Context, _handle: &Handle) -> Result<(), Failure> {
+    async fn cleanup(&self, _cx: &Context, _handle: &NoHandle) -> Result<(), Failure> {
         Ok(())
     }
 }

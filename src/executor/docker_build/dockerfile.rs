@@ -91,6 +91,11 @@ impl Dockerfile {
         all().find(same).or_else(|| all().find(begins)).map(|instruction| instruction.line)
     }
 
+    /// File and line of an instruction, or the file alone; `name` is how people know the file.
+    pub(super) fn place(&self, name: &str, instruction: &str) -> String {
+        self.line_of(instruction).map_or_else(|| name.to_owned(), |line| format!("{name}:{line}"))
+    }
+
     /// Images that are pulled: of `FROM`, `COPY --from` and mounts, stages and `scratch` left out; arguments filled in.
     pub(super) fn images(&self, build_args: &[(String, String)]) -> Vec<String> {
         let mut arguments: BTreeMap<String, String> = BTreeMap::new();

@@ -2,12 +2,11 @@
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use crate::{
     executor::{
-        Context, Executor, Made, Readiness,
+        Context, Executor, Made, NoHandle, Readiness,
         shared::{self, Stamp, Target, blocking},
     },
     job::{Artifact, ExecutionId, Failure, FailureKind, JobId, Outputs},
@@ -32,10 +31,6 @@ use super::{
 #[derive(Debug, Clone, Copy, Default)]
 pub struct HelmChartBuild;
 
-/// An execution makes nothing outside its workspace but the artifact, whose blobs nobody sees before its tag.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Handle {}
-
 /// What one execution carries from step to step.
 #[derive(Debug)]
 pub struct Work {
@@ -55,24 +50,24 @@ struct Built {
 #[async_trait]
 impl Executor for HelmChartBuild {
     type Plan = Build<HelmBuildPlan>;
-    type Handle = Handle;
+    type Handle = NoHandle;
     type Work = Work;
 
     async fn probe(&self) -> Readiness {
         Readiness::Ready("native packaging; git for sources in repositories".to_owned())
     }
 
-    fn handle(&self, _job: &JobId, _execution: &ExecutionId, _plan: &Self::Plan) -> Handle {
-        Handle {}
+    fn handle(&self, _job: &JobId, _execution: &ExecutionId, _plan: &Self::Plan) -> NoHandle {
+        NoHandle {}
     }
 
-    async fn prepare(&self, cx: &Context, plan: &Self::Plan, _handle: &Handle) -> Result<Work, Failure> {
+    async fn prepare(&self, cx: &Context, plan: &Self::Plan, _handle: &NoHandle) -> Result<Work, Failure> {
         cx.progress.step("checkout");
         let target = Target::open(cx, plan)?;
         Ok(Work { target, source: source::fetch(cx, plan).await?, built: None })
     }
 
-    async fn execute(&self, cx: &Context, plan: &Self::Plan, _handle: &Handle, work: &mut Work) -> Result<(), Failure> {
+    async fn execute(&self, cx: &Context, plan: &Self::Plan, _handle: &NoHandle, work: &mut Work) -> Result<(), Failure> {
         cx.progress.step("load");
         let Loaded { mut chart, folder, archive, mut budget, mut notes } = work.source.load(cx).await?;
         cx.log.info(format_args!("chart {} {}", chart.metadata.name, chart.metadata.version));
@@ -117,7 +112,7 @@ impl Executor for HelmChartBuild {
         Ok(())
     }
 
-    async fn collect(&self, cx: &Context, plan: &Self::Plan, _handle: &Handle, work: Work) -> Result<Made, Failure> {
+    async fn collect(&self, cx: &Context, plan: &Self::Plan, _handle: &NoHandle, work: Work) -> Result<Made, Failure> {
         cx.progress.step("collect");
         // The artifact is what the registry says it has.
         let Some(Built { artifact, metadata, dependencies }) = work.built else {
@@ -132,7 +127,7 @@ impl Executor for HelmChartBuild {
         Ok(Made { outputs, record: Some(record) })
     }
 
-    async fn cleanup(&self, _cx: &Context, _handle: &Handle) -> Result<(), Failure> {
+    async fn cleanup(&self, _cx: &Context, _handle: &NoHandle) -> Result<(), Failure> {
         Ok(())
     }
 }

@@ -3,12 +3,11 @@
 use std::collections::BTreeMap;
 
 use async_trait::async_trait;
-use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::{
     executor::{
-        Context, Executor, Made, Readiness, Settings,
+        Context, Executor, Made, NoHandle, Readiness, Settings,
         shared::{self, Target, blocking},
     },
     job::{ExecutionId, Failure, FailureKind, JobId, Outputs},
@@ -31,10 +30,6 @@ pub struct KubernetesManifestBuild {
     /// What the runner's owner says about what kustomizations fetch.
     pub remote_bases: kustomize::RemoteBases,
 }
-
-/// An execution makes nothing outside its workspace but the artifact, whose blobs nobody sees before its tag.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Handle {}
 
 /// What one execution carries from step to step.
 #[derive(Debug)]
@@ -71,18 +66,18 @@ impl KubernetesManifestBuild {
 #[async_trait]
 impl Executor for KubernetesManifestBuild {
     type Plan = Plan;
-    type Handle = Handle;
+    type Handle = NoHandle;
     type Work = Work;
 
     async fn probe(&self) -> Readiness {
         Readiness::Ready(kustomize::readiness().await)
     }
 
-    fn handle(&self, _job: &JobId, _execution: &ExecutionId, _plan: &Plan) -> Handle {
-        Handle {}
+    fn handle(&self, _job: &JobId, _execution: &ExecutionId, _plan: &Plan) -> NoHandle {
+        NoHandle {}
     }
 
-    async fn prepare(&self, cx: &Context, plan: &Plan, _handle: &Handle) -> Result<Work, Failure> {
+    async fn prepare(&self, cx: &Context, plan: &Plan, _handle: &NoHandle) -> Result<Work, Failure> {
         cx.step("checkout");
         let target = Target::open(cx, plan)?;
         target.required_tag()?;
@@ -103,7 +98,7 @@ impl Executor for KubernetesManifestBuild {
         Ok(Work { target, source, built: None })
     }
 
-    async fn execute(&self, cx: &Context, plan: &Plan, _handle: &Handle, work: &mut Work) -> Result<(), Failure> {
+    async fn execute(&self, cx: &Context, plan: &Plan, _handle: &NoHandle, work: &mut Work) -> Result<(), Failure> {
         let manifests = Box::pin(self.manifests(cx, plan, &mut work.source)).await?;
         let kinds: BTreeMap<_, _> = manifests.kinds().into_iter().map(|(kind, count)| (kind.to_owned(), count)).collect();
         let shown: Vec<_> = kinds.iter().map(|(kind, count)| format!("{count} {kind}")).collect();
@@ -115,7 +110,7 @@ impl Executor for KubernetesManifestBuild {
         Ok(())
     }
 
-    async fn collect(&self, cx: &Context, plan: &Plan, _handle: &Handle, work: Work) -> Result<Made, Failure> {
+    async fn collect(&self, cx: &Context, plan: &Plan, _handle: &NoHandle, work: Work) -> Result<Made, Failure> {
         cx.step("collect");
         let Some(Built { published: Published { artifact, manifest_size }, resources, kinds }) = work.built else {
             return Err(Failure::new(FailureKind::Internal, "nothing was pushed"));
@@ -136,7 +131,7 @@ impl Executor for KubernetesManifestBuild {
         Ok(Made { outputs, record: Some(record) })
     }
 
-    async fn cleanup(&self, _cx: &Context, _handle: &Handle) -> Result<(), Failure> {
+    async fn cleanup(&self, _cx: &Context, _handle: &NoHandle) -> Result<(), Failure> {
         Ok(())
     }
 }

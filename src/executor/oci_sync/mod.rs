@@ -8,11 +8,10 @@
 //! Called by the supervisor's dispatch.
 
 use async_trait::async_trait;
-use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::{
-    executor::{Context, Executor, Made, Readiness, shared::copied},
+    executor::{Context, Executor, Made, NoHandle, Readiness, shared::copied},
     job::{ExecutionId, Failure, FailureKind, JobId, Platform},
     oci::{
         self, Location, Repository,
@@ -24,10 +23,6 @@ use crate::{
 /// Copies artifacts.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct OciSync;
-
-/// A copy makes nothing that anybody sees before its tag, and a tag that was moved is the result, not a left-over.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Handle {}
 
 /// What one execution carries from step to step.
 #[derive(Debug)]
@@ -41,18 +36,18 @@ pub struct Work {
 #[async_trait]
 impl Executor for OciSync {
     type Plan = SyncPlan;
-    type Handle = Handle;
+    type Handle = NoHandle;
     type Work = Work;
 
     async fn probe(&self) -> Readiness {
         Readiness::Ready("native".to_owned())
     }
 
-    fn handle(&self, _job: &JobId, _execution: &ExecutionId, _plan: &SyncPlan) -> Handle {
-        Handle {}
+    fn handle(&self, _job: &JobId, _execution: &ExecutionId, _plan: &SyncPlan) -> NoHandle {
+        NoHandle {}
     }
 
-    async fn prepare(&self, cx: &Context, plan: &SyncPlan, _handle: &Handle) -> Result<Work, Failure> {
+    async fn prepare(&self, cx: &Context, plan: &SyncPlan, _handle: &NoHandle) -> Result<Work, Failure> {
         cx.progress.step("resolve");
         let Some(registry) = &plan.dst_registry else {
             return Err(Failure::new(FailureKind::InvalidPlan, "dst_registry is missing; say where the artifact is to be copied to"));
@@ -66,7 +61,7 @@ impl Executor for OciSync {
         Ok(Work { source, destination, tag, report: None })
     }
 
-    async fn execute(&self, cx: &Context, plan: &SyncPlan, _handle: &Handle, work: &mut Work) -> Result<(), Failure> {
+    async fn execute(&self, cx: &Context, plan: &SyncPlan, _handle: &NoHandle, work: &mut Work) -> Result<(), Failure> {
         cx.progress.step("copy");
         let (source, destination) = (&work.source, &work.destination);
         cx.log.info(format_args!("{} {} → {} {}", source.display(), plan.src_tag, destination.display(), work.tag));
@@ -77,7 +72,7 @@ impl Executor for OciSync {
         Ok(())
     }
 
-    async fn collect(&self, cx: &Context, plan: &SyncPlan, _handle: &Handle, work: Work) -> Result<Made, Failure> {
+    async fn collect(&self, cx: &Context, plan: &SyncPlan, _handle: &NoHandle, work: Work) -> Result<Made, Failure> {
         cx.progress.step("collect");
         // The destination has said what it stored; asking once more would only be a race with the next job.
         let report = work.report.ok_or_else(|| Failure::new(FailureKind::Internal, "nothing was copied"))?;
@@ -89,7 +84,7 @@ impl Executor for OciSync {
             .into())
     }
 
-    async fn cleanup(&self, _cx: &Context, _handle: &Handle) -> Result<(), Failure> {
+    async fn cleanup(&self, _cx: &Context, _handle: &NoHandle) -> Result<(), Failure> {
         Ok(())
     }
 }

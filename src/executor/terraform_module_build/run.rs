@@ -1,12 +1,11 @@
 //! The executor: the steps in their order, and what is reported at the end.
 
 use async_trait::async_trait;
-use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use crate::{
     executor::{
-        Context, Executor, Made, Readiness,
+        Context, Executor, Made, NoHandle, Readiness,
         shared::{self, Source, Target, blocking},
     },
     job::{Artifact, ExecutionId, Failure, FailureKind, JobId, Outputs},
@@ -25,10 +24,6 @@ use super::{
 /// Packages modules.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct TerraformModuleBuild;
-
-/// An execution makes nothing outside its workspace but the artifact, whose blobs nobody sees before its tag.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Handle {}
 
 /// What one execution carries from step to step.
 #[derive(Debug)]
@@ -53,18 +48,18 @@ struct Built {
 #[async_trait]
 impl Executor for TerraformModuleBuild {
     type Plan = Build<TerraformBuildPlan>;
-    type Handle = Handle;
+    type Handle = NoHandle;
     type Work = Work;
 
     async fn probe(&self) -> Readiness {
         Readiness::Ready("native packaging; git for sources in repositories".to_owned())
     }
 
-    fn handle(&self, _job: &JobId, _execution: &ExecutionId, _plan: &Self::Plan) -> Handle {
-        Handle {}
+    fn handle(&self, _job: &JobId, _execution: &ExecutionId, _plan: &Self::Plan) -> NoHandle {
+        NoHandle {}
     }
 
-    async fn prepare(&self, cx: &Context, plan: &Self::Plan, _handle: &Handle) -> Result<Work, Failure> {
+    async fn prepare(&self, cx: &Context, plan: &Self::Plan, _handle: &NoHandle) -> Result<Work, Failure> {
         cx.step("checkout");
         let target = Target::open(cx, plan)?;
         target.required_tag()?;
@@ -74,7 +69,7 @@ impl Executor for TerraformModuleBuild {
         Ok(Work { target, source: shared::fetch(cx, git).await?, built: None })
     }
 
-    async fn execute(&self, cx: &Context, plan: &Self::Plan, _handle: &Handle, work: &mut Work) -> Result<(), Failure> {
+    async fn execute(&self, cx: &Context, plan: &Self::Plan, _handle: &NoHandle, work: &mut Work) -> Result<(), Failure> {
         cx.step("load");
         let values = match plan.plan.tfvars {
             TerraformValues::Exclude => Values::Excluded,
@@ -110,7 +105,7 @@ impl Executor for TerraformModuleBuild {
         Ok(())
     }
 
-    async fn collect(&self, cx: &Context, plan: &Self::Plan, _handle: &Handle, work: Work) -> Result<Made, Failure> {
+    async fn collect(&self, cx: &Context, plan: &Self::Plan, _handle: &NoHandle, work: Work) -> Result<Made, Failure> {
         cx.step("collect");
         let Some(Built { artifact, manifest, about, mirrored, files, bytes }) = work.built else {
             return Err(Failure::new(FailureKind::Internal, "nothing was pushed"));
@@ -138,7 +133,7 @@ impl Executor for TerraformModuleBuild {
         Ok(Made { outputs, record: Some(record) })
     }
 
-    async fn cleanup(&self, _cx: &Context, _handle: &Handle) -> Result<(), Failure> {
+    async fn cleanup(&self, _cx: &Context, _handle: &NoHandle) -> Result<(), Failure> {
         Ok(())
     }
 }

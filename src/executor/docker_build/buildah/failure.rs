@@ -42,7 +42,7 @@ impl<'a> Evidence<'a> {
     fn classify(&self) -> Failure {
         let error = self.lines.iter().rev().find_map(|line| line.strip_prefix("Error: ")).unwrap_or_default();
         let instruction = self.instruction.as_deref().unwrap_or_default();
-        let place = self.place(instruction);
+        let place = self.dockerfile.place(&self.request.dockerfile_name, instruction);
         let trouble = self.lines.iter().find_map(|line| trouble::kind(line).filter(|kind| *kind == FailureKind::DiskFull));
         if trouble.is_some() {
             let text = format!("{place}: the runner's disk is full: free space below its state folder, or make the image smaller");
@@ -92,12 +92,6 @@ impl<'a> Evidence<'a> {
             error.contains(&full) || error.contains(full.trim_end_matches(":latest")) || instruction.contains(image.as_str())
         };
         images.iter().find(named).cloned().or_else(|| instruction.split_whitespace().nth(1).map(str::to_owned))
-    }
-
-    /// Dockerfile and line of an instruction.
-    fn place(&self, instruction: &str) -> String {
-        let name = &self.request.dockerfile_name;
-        self.dockerfile.line_of(instruction).map_or_else(|| name.clone(), |line| format!("{name}:{line}"))
     }
 }
 

@@ -6,7 +6,10 @@ use super::{files::Files, sandbox::Sandbox};
 use crate::{
     executor::{
         Context,
-        docker_build::{Handle, Network, Request},
+        docker_build::{
+            Handle, Network, Request,
+            flags::{Flags, assign},
+        },
     },
     process::Command,
 };
@@ -46,69 +49,45 @@ impl Invocation<'_> {
 
     /// Builds one platform; the image's id goes to the file `iid`.
     pub(super) fn build(&self, request: &Request, handle: &Handle, platform: Option<&str>, mark: u64, dated: bool) -> Command {
-        let mut args: Vec<OsString> = Vec::new();
-        let mut flag = |name: &str, value: OsString| args.extend([OsString::from(name), value]);
+        let mut flags = Flags::default();
         let isolation = self.sandbox.isolation;
-        flag("--isolation", isolation.as_str().into());
+        flags.value("--isolation", isolation.as_str());
         if let Some(runtime) = isolation.runtime() {
-            flag("--runtime", runtime.into());
-            let mut state = OsString::from("root=");
-            state.push(self.cx.workspace.root().join("runtime"));
-            flag("--runtime-flag", state);
+            flags.value("--runtime", runtime);
+            flags.value("--runtime-flag", assign("root", self.cx.workspace.root().join("runtime").as_os_str()));
         }
         if isolation.as_str() == "oci" {
-            flag("--cgroup-parent", format!("/{}", handle.name).into());
+            flags.value("--cgroup-parent", format!("/{}", handle.name));
         }
-        let network = if request.network == Network::None { "none" } else { "host" };
-        flag("--network", network.into());
-        flag("--format", "oci".into());
-        flag("--timestamp", mark.to_string().into());
-        flag("--iidfile", self.files.path("iid").into());
-        flag("--file", request.dockerfile.clone().into());
+        flags.value("--network", if request.network == Network::None { "none" } else { "host" });
+        flags.value("--format", "oci");
+        flags.value("--timestamp", mark.to_string());
+        flags.value("--iidfile", self.files.path("iid"));
+        flags.value("--file", &request.dockerfile);
         let mut ignore = request.dockerfile.clone().into_os_string();
         ignore.push(".dockerignore");
         if std::path::Path::new(&ignore).is_file() {
-            flag("--ignorefile", ignore);
+            flags.value("--ignorefile", ignore);
         }
         if let Some(policy) = &self.files.policy {
-            flag("--signature-policy", policy.clone().into());
+            flags.value("--signature-policy", policy);
         }
         if self.files.certificates {
-            flag("--cert-dir", self.files.path("certs").into());
+            flags.value("--cert-dir", self.files.path("certs"));
         }
         if let Some(platform) = platform {
-            flag("--platform", platform.into());
+            flags.value("--platform", platform);
         }
-        if let Some(target) = &request.target {
-            flag("--target", target.into());
-        }
-        for (name, value) in request.build_args.iter().filter(|(name, _)| dated || name != "SOURCE_DATE_EPOCH") {
-            flag("--build-arg", format!("{name}={value}").into());
-        }
-        for (name, value) in &request.labels {
-            flag("--label", format!("{name}={value}").into());
-        }
-        for (id, file) in &request.secrets {
-            let mut secret = OsString::from(format!("id={id},src="));
-            secret.push(file);
-            flag("--secret", secret);
-        }
-        if let Some(socket) = &request.ssh_agent {
-            let mut agent = OsString::from("default=");
-            agent.push(socket);
-            flag("--ssh", agent);
-        }
+        flags.wishes(request, |name| dated || name != "SOURCE_DATE_EPOCH");
+        flags.mounts(request);
         if let Some(import) = request.cache.import.first() {
-            flag("--cache-from", untagged(import).into());
+            flags.value("--cache-from", untagged(import));
         }
         if let Some(export) = &request.cache.export {
-            flag("--cache-to", untagged(export).into());
-        }
-        if !request.cache.local {
-            args.push("--no-cache".into());
+            flags.value("--cache-to", untagged(export));
         }
         let fixed = ["--layers", "--pull=always", "--force-rm", "--identity-label=false", "--http-proxy=false"];
-        self.buildah().arg("build").args(fixed).args(args).arg(&request.context).cwd(&request.context)
+        self.buildah().arg("build").args(fixed).args(flags).arg(&request.context).cwd(&request.context)
     }
 
     /// Writes an image into the layout at the request's place, under the name `tag`.

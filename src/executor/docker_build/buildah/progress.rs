@@ -1,16 +1,15 @@
 //! Reading what buildah prints: which step is under way, how long steps take, what comes out of the cache.
 
 use std::{
-    collections::VecDeque,
     sync::{Arc, Mutex, PoisonError},
     time::Instant,
 };
 
-use crate::{executor::docker_build::Steps, logs::JobLog, process::Tap};
-
-/// Last lines kept as evidence, and characters of each.
-const LINES: usize = 20;
-const WIDTH: usize = 500;
+use crate::{
+    executor::docker_build::{Steps, last_lines::LastLines},
+    logs::JobLog,
+    process::Tap,
+};
 
 /// What has been seen.
 #[derive(Debug, Default)]
@@ -19,7 +18,7 @@ struct Seen {
     /// The step under way: its place (`3/6`), instruction and beginning.
     current: Option<(String, String, Instant)>,
     cached: bool,
-    last: VecDeque<String>,
+    last: LastLines,
 }
 
 /// Follows one run of buildah.
@@ -48,8 +47,7 @@ impl Progress {
     /// The instruction under way, and the last lines, redacted.
     pub(super) fn evidence(&self) -> (Option<String>, Vec<String>) {
         let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        let redact = |line: &String| self.log.redact(line).chars().take(WIDTH).collect();
-        (seen.current.as_ref().map(|(_, instruction, _)| instruction.clone()), seen.last.iter().map(redact).collect())
+        (seen.current.as_ref().map(|(_, instruction, _)| instruction.clone()), seen.last.redacted(&self.log))
     }
 
     /// Ends the last step.
@@ -70,11 +68,8 @@ impl Progress {
         } else if line.starts_with("--> Using cache") || line.contains("] --> Using cache") {
             seen.steps.cached += 1;
             seen.cached = true;
-        } else if !line.trim().is_empty() && !line.starts_with("subprocess exited with status") {
-            if seen.last.len() == LINES {
-                seen.last.pop_front();
-            }
-            seen.last.push_back(line.to_owned());
+        } else if !line.starts_with("subprocess exited with status") {
+            seen.last.push(line);
         }
     }
 
@@ -105,6 +100,7 @@ fn step(line: &str) -> Option<(&str, &str)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::executor::docker_build::last_lines::LINES;
 
     #[test]
     fn steps_are_counted_and_the_last_lines_are_those_of_the_step() {

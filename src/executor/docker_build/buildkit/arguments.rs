@@ -2,7 +2,10 @@
 
 use std::{ffi::OsString, path::Path};
 
-use super::super::{Network, Request};
+use super::super::{
+    Network, Request,
+    flags::{assign, csv},
+};
 
 /// Arguments that build `request` at `address` into its layout folder.
 pub(super) fn build(request: &Request, address: &str) -> Vec<OsString> {
@@ -66,31 +69,10 @@ fn cache(request: &Request, reference: &str, more: &[(&str, &std::ffi::OsStr)]) 
     csv(&fields)
 }
 
-fn assign(name: &str, value: &std::ffi::OsStr) -> OsString {
-    let mut text = OsString::from(name);
-    text.push("=");
-    text.push(value);
-    text
-}
-
-/// `a=b,c=d` as Go's CSV reader takes it: a field with a comma or quote is quoted, and its quotes doubled.
-fn csv(fields: &[(&str, &std::ffi::OsStr)]) -> OsString {
-    let mut line = OsString::new();
-    for (name, value) in fields {
-        if !line.is_empty() {
-            line.push(",");
-        }
-        match value.to_str() {
-            Some(text) if text.contains([',', '"', '\n']) => line.push(format!("\"{name}={}\"", text.replace('"', "\"\""))),
-            _ => line.push(assign(name, value)),
-        }
-    }
-    line
-}
-
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
+    use crate::executor::docker_build::CacheOptions;
 
     /// A request for nothing in particular.
     pub(in super::super) fn request() -> Request {
@@ -100,17 +82,10 @@ pub(super) mod tests {
             dockerfile_name: "Dockerfile".to_owned(),
             build_args: vec![("A".to_owned(), "b c=d".to_owned()), ("SOURCE_DATE_EPOCH".to_owned(), "7".to_owned())],
             target: None,
-            labels: std::collections::BTreeMap::new(),
-            platforms: Vec::new(),
-            secrets: Vec::new(),
-            ssh_agent: None,
-            network: Network::Default,
-            cache: super::super::super::CacheOptions { local: true, ..Default::default() },
+            cache: CacheOptions { local: true, ..CacheOptions::default() },
             epoch: 7,
-            registries: Vec::new(),
-            plain_http_hosts: Vec::new(),
-            ca_file: None,
             out: "/w/image".into(),
+            ..super::super::super::tests::request()
         }
     }
 
@@ -128,11 +103,7 @@ pub(super) mod tests {
             secrets: vec![("id".to_owned(), "/w/a,b".into())],
             ssh_agent: Some("/agent".into()),
             network: Network::Host,
-            cache: super::super::super::CacheOptions {
-                local: false,
-                import: vec!["h:5000/c:1".to_owned()],
-                export: Some("i/c:2".to_owned()),
-            },
+            cache: CacheOptions { local: false, import: vec!["h:5000/c:1".to_owned()], export: Some("i/c:2".to_owned()) },
             plain_http_hosts: vec!["h:5000".to_owned()],
             ..request()
         };

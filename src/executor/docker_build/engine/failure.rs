@@ -24,8 +24,7 @@ pub(super) fn of_build(request: &Request, dockerfile: &Dockerfile, progress: &Pr
 /// The failure of `docker pull` of a base image.
 pub(super) fn of_pull(request: &Request, dockerfile: &Dockerfile, image: &str, done: &Finished) -> Failure {
     let said = done.tail.last().map_or("", String::as_str);
-    let from = dockerfile.line_of(&format!("FROM {image}"));
-    let place = from.map_or_else(|| request.dockerfile_name.clone(), |line| format!("{}:{line}", request.dockerfile_name));
+    let place = dockerfile.place(&request.dockerfile_name, &format!("FROM {image}"));
     let kind = trouble::kind(said).unwrap_or(FailureKind::ImagePull);
     let failure = trouble::base_image(&place, image, &dockerfile::host(image), kind, said);
     done.tail.iter().fold(failure.with_tool("docker", Some(done.exit.code())), |failure, line| failure.with_evidence("pull", line))
@@ -33,7 +32,7 @@ pub(super) fn of_pull(request: &Request, dockerfile: &Dockerfile, image: &str, d
 
 fn classify(request: &Request, dockerfile: &Dockerfile, instruction: &str, lines: &[String]) -> Failure {
     let name = &request.dockerfile_name;
-    let place = dockerfile.line_of(instruction).map_or_else(|| name.clone(), |line| format!("{name}:{line}"));
+    let place = dockerfile.place(name, instruction);
     let has = |words: &str| lines.iter().find(|line| line.contains(words));
     if lines.iter().any(|line| trouble::kind(line) == Some(FailureKind::DiskFull)) {
         let text = format!("{place}: the disk of the Docker engine is full: free space there, or make the image smaller");

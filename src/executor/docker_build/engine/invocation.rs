@@ -1,6 +1,6 @@
 //! The command lines.
 
-use std::{ffi::OsString, io::Write as _, path::PathBuf};
+use std::{io::Write as _, path::PathBuf};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use secrecy::ExposeSecret as _;
@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 use crate::{
     executor::{
         Context, Tool,
-        docker_build::{Handle, Network, Request},
+        docker_build::{Handle, Network, Request, flags::Flags},
     },
     job::{Failure, FailureKind},
     process::Command,
@@ -61,51 +61,30 @@ impl<'a> Invocation<'a> {
 
     /// Builds; the image is tagged with [`tag`].
     pub(super) fn build(&self, request: &Request, handle: &Handle, buildkit: bool) -> Result<Command, Failure> {
-        let mut args: Vec<OsString> = Vec::new();
-        let mut flag = |name: &str, value: OsString| args.extend([OsString::from(name), value]);
-        flag("--tag", tag(handle).into());
-        flag("--file", request.dockerfile.clone().into());
+        let mut flags = Flags::default();
+        flags.value("--tag", tag(handle));
+        flags.value("--file", &request.dockerfile);
         if request.network != Network::Default {
-            flag("--network", request.network.as_str().into());
+            flags.value("--network", request.network.as_str());
         }
         if let Some(platform) = request.platforms.first() {
-            flag("--platform", platform.into());
+            flags.value("--platform", platform);
         }
-        if let Some(target) = &request.target {
-            flag("--target", target.into());
-        }
-        for (name, value) in &request.build_args {
-            flag("--build-arg", format!("{name}={value}").into());
-        }
-        for (name, value) in &request.labels {
-            flag("--label", format!("{name}={value}").into());
-        }
+        flags.wishes(request, |_| true);
         for import in &request.cache.import {
-            flag("--cache-from", import.into());
+            flags.value("--cache-from", import);
         }
         if buildkit {
-            flag("--progress", "plain".into());
-            for (id, file) in &request.secrets {
-                let mut secret = OsString::from(format!("id={id},src="));
-                secret.push(file);
-                flag("--secret", secret);
-            }
-            if let Some(socket) = &request.ssh_agent {
-                let mut agent = OsString::from("default=");
-                agent.push(socket);
-                flag("--ssh", agent);
-            }
+            flags.value("--progress", "plain");
+            flags.mounts(request);
         } else if !request.secrets.is_empty() || request.ssh_agent.is_some() {
             let text = "secrets and ssh need BuildKit, for which the docker command here lacks its buildx plugin: install docker-buildx";
             return Err(Failure::new(FailureKind::ToolMissing, text));
         } else {
-            args.push("--force-rm".into());
-        }
-        if !request.cache.local {
-            args.push("--no-cache".into());
+            flags.switch("--force-rm");
         }
         let switch = if buildkit { "1" } else { "0" };
-        Ok(self.docker(&["build"]).args(args).arg(&request.context).env("DOCKER_BUILDKIT", switch).env("BUILDX_CONFIG", &self.config))
+        Ok(self.docker(&["build"]).args(flags).arg(&request.context).env("DOCKER_BUILDKIT", switch).env("BUILDX_CONFIG", &self.config))
     }
 }
 

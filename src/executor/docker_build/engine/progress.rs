@@ -8,15 +8,17 @@
 //! ```
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::BTreeMap,
     sync::{Arc, Mutex, PoisonError},
 };
 
-use crate::{digest::Digest, executor::docker_build::Steps, logs::JobLog, process::Tap};
+use crate::{
+    digest::Digest,
+    executor::docker_build::{Steps, last_lines::LastLines},
+    logs::JobLog,
+    process::Tap,
+};
 
-/// Last lines kept as evidence, and characters of each.
-const LINES: usize = 20;
-const WIDTH: usize = 500;
 /// Most steps that are remembered.
 const MOST: usize = 10_000;
 
@@ -28,7 +30,7 @@ struct Seen {
     failed: Option<String>,
     current: Option<String>,
     bases: BTreeMap<String, Digest>,
-    last: VecDeque<String>,
+    last: LastLines,
 }
 
 /// Follows one build.
@@ -62,8 +64,7 @@ impl Progress {
     /// The instruction that failed or was under way, and the last lines, redacted.
     pub(super) fn evidence(&self) -> (Option<String>, Vec<String>) {
         let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        let redact = |line: &String| self.log.redact(line).chars().take(WIDTH).collect();
-        (seen.failed.clone().or_else(|| seen.current.clone()), seen.last.iter().map(redact).collect())
+        (seen.failed.clone().or_else(|| seen.current.clone()), seen.last.redacted(&self.log))
     }
 }
 
@@ -77,8 +78,8 @@ impl Seen {
             self.last.clear();
         } else if line.trim() == "---> Using cache" {
             self.steps.cached += 1;
-        } else if !line.trim().is_empty() && !line.starts_with("------") && !line.starts_with(" > ") && !line.starts_with(" --->") {
-            self.keep(line);
+        } else if !["------", " > ", " --->"].iter().any(|lead| line.starts_with(lead)) {
+            self.last.push(line);
         }
     }
 
@@ -96,19 +97,12 @@ impl Seen {
             self.steps.cached += u64::from(self.vertices.contains_key(&number));
         } else if let Some(error) = rest.strip_prefix("ERROR: ") {
             self.failed = self.vertices.get(&number).cloned();
-            self.keep(error);
+            self.last.push(error);
         } else if let Some((time, said)) = rest.split_once(' ')
             && time.parse::<f64>().is_ok()
         {
-            self.keep(said);
+            self.last.push(said);
         }
-    }
-
-    fn keep(&mut self, line: &str) {
-        if self.last.len() == LINES {
-            self.last.pop_front();
-        }
-        self.last.push_back(line.to_owned());
     }
 }
 
