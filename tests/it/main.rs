@@ -19,6 +19,7 @@ mod docker_build_faults;
 mod docker_buildah;
 mod docker_buildkit;
 mod docker_engine;
+mod docker_rootless;
 mod doctor;
 mod git_local;
 mod git_remote;
