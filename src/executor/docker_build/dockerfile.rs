@@ -3,7 +3,7 @@
 //! The backends parse for themselves; what is read here serves materials, credentials and messages, so whatever is not understood is left out.
 //! The rules are those of the Dockerfile reference ("Format", "Parser directives", "Understand how ARG and FROM interact", "Here-documents").
 //!
-//! Called by the buildah and engine backends.
+//! Called by the backends; the BuildKit one takes only the names of images from here.
 
 use std::{collections::BTreeMap, path::Path};
 
