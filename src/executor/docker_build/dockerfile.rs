@@ -81,6 +81,16 @@ impl Dockerfile {
         self.instructions.iter().any(|instruction| instruction.text.contains(word))
     }
 
+    /// The line of the first instruction with that keyword.
+    pub(super) fn line_with(&self, keyword: &str) -> Option<usize> {
+        self.instructions.iter().find(|instruction| instruction.split().0 == keyword).map(|instruction| instruction.line)
+    }
+
+    /// The line of the first instruction with a here-document.
+    pub(super) fn here_document(&self) -> Option<usize> {
+        self.instructions.iter().find(|instruction| !heredocs(&instruction.text).is_empty()).map(|instruction| instruction.line)
+    }
+
     /// The line of the instruction that a tool calls `shown`: its own text, spaces apart, or the beginning of it.
     pub(super) fn line_of(&self, shown: &str) -> Option<usize> {
         let squeeze = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
