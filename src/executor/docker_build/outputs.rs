@@ -54,4 +54,5 @@ pub(crate) fn record(repository: Repository, plan: &Build<DockerBuildPlan>, requ
         .parameter("labels", json!(asked.labels))
         .parameter("secret_ids", json!(secrets))
         .parameter("network", network)
+        .parameter("sbom_generator", asked.sbom_generator.as_deref())
 }
