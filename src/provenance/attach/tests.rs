@@ -160,3 +160,12 @@ async fn what_cannot_be_read_hides_nothing_that_can() {
     let verdict = verify(bench.cx(), &bench.repository, "1", &key.public().expect("a key")).await.expect("asked");
     assert!(verdict.verified.is_some(), "{verdict:?}");
 }
+
+#[tokio::test]
+async fn a_digest_without_provenance_may_be_a_platform() {
+    let bench = Bench::new();
+    let (artifact, key) = (bench.artifact().await, SigningKey::generate().expect("a key"));
+    let reason = async |reference: &str| verify(bench.cx(), &bench.repository, reference, key.public()).await.expect("asked").reason();
+    assert_eq!(reason("1").await, "there is no attestation");
+    assert!(reason(artifact.digest.as_str()).await.contains("hangs on its index: verify the tag"));
+}
