@@ -39,6 +39,8 @@ object! {
         registries: Vec<Registry> = ["registries"],
         /// File of the source with a list of what is in the image (SPDX or `CycloneDX`, JSON), to be published beside it.
         sbom: Option<String> = ["sbom"],
+        /// Image that lists what is in the built image, to be published beside it: a generator of `BuildKit`'s SBOM scanning protocol.
+        sbom_generator: Option<String> = ["sbom_generator"],
     }
     check check_docker;
 }
@@ -83,6 +85,9 @@ fn check_docker(value: &DockerBuildPlan, object: &Object<'_>, r: &mut Reader<'_>
         if let Some(path) = path {
             object.check(r, name, below_some_folder(path));
         }
+    }
+    if let Some(generator) = &value.sbom_generator {
+        object.check(r, "sbom_generator", syntax::image(generator));
     }
     if let Some(target) = &value.target {
         object.check(r, "target", syntax::plain_name(target, "a build stage"));
@@ -178,6 +183,7 @@ impl DockerBuildPlan {
             network: BuildNetwork::Default,
             registries: Vec::new(),
             sbom: None,
+            sbom_generator: None,
         }
     }
 }

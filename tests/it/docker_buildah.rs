@@ -94,6 +94,28 @@ fn platforms_arguments_labels_targets_secrets_and_ignore_files_are_honoured() {
 }
 
 #[test]
+fn a_shell_of_the_dockerfile_runs_its_steps_and_here_documents_are_not_misread() {
+    require_tools!("buildah", "runc", "busybox");
+    let runner = Runner::new();
+    // With -x it tells what it runs; the usual one would not.
+    let plan = job(&runner, &format!("{BUSYBOX}SHELL [\"/bin/busybox\", \"sh\", \"-xec\"]\nRUN echo by this shell\n"));
+    let done = BUILDER.run(&runner, &plan).done();
+    assert!(done.stderr().contains("+ echo by this shell"), "{}", done.stderr());
+    let receipt = done.succeeded();
+    assert_eq!(receipt["outputs"]["artifacts"][0]["media_type"], "application/vnd.oci.image.manifest.v1+json");
+
+    let runner = Runner::new();
+    let plan = job(&runner, &format!("{BUSYBOX}RUN <<EOF\necho a here-document\nEOF\n"));
+    let done = BUILDER.run(&runner, &plan).done();
+    if done.code() == 0 {
+        assert!(done.stderr().contains("a here-document"), "{}", done.stderr());
+    } else {
+        let message = done.failed(1, "ToolMissing")["message"].as_str().unwrap().to_owned();
+        assert!(message.contains("does not know here-documents: install buildah 1.33.0 or newer, or BuildKit"), "{message}");
+    }
+}
+
+#[test]
 fn a_build_sees_nothing_of_the_runner() {
     require_tools!("buildah", "runc", "busybox");
     let runner = Runner::new();

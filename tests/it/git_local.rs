@@ -102,15 +102,12 @@ async fn commits_of_a_local_repository() {
     .enumerate()
     {
         let done = bench.checkout(&url, Some(name), "charts/app", &format!("src{number}")).await;
-        let is_folder = name == "HEAD";
         let done = done.unwrap_or_else(|error| panic!("{name}: {error}"));
         assert_eq!(done.source.commit.as_ref(), Some(commit), "{name}");
         assert_eq!(std::fs::read_to_string(done.path.join("Chart.yaml")).expect("there"), format!("version: {version}"), "{name}");
         assert!(!done.root.join(".git").exists(), "{name}");
-        if !is_folder {
-            assert_eq!(done.source.kind, SourceKind::Commit, "{name}");
-            assert!(done.source.commit_time.is_some(), "{name}");
-        }
+        assert_eq!(done.source.kind, SourceKind::Commit, "{name}");
+        assert!(done.source.commit_time.is_some(), "{name}");
     }
     // A folder inside of the repository: the same folder of the commit.
     let done = bench.checkout("repo/charts", Some("v1"), "app", "inner").await.expect("checked out");

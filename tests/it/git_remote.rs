@@ -253,9 +253,7 @@ async fn a_fetch_that_hangs_is_cancelled() {
     let server = bench.serve(git_server::Options { stalls: true, ..git_server::Options::default() });
     let url = server.url("app.git");
     let stop = async {
-        while !server.seen().requests.iter().any(|request| request.ends_with("git-upload-pack")) {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
+        server.asked("git-upload-pack").await;
         bench.cancel.cancel(CancelCause::Requested);
     };
     let begun = Instant::now();

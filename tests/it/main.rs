@@ -18,6 +18,7 @@ mod cli;
 mod docker_build_faults;
 mod docker_buildah;
 mod docker_buildkit;
+mod docker_buildkit_sbom;
 mod docker_engine;
 mod doctor;
 mod git_local;

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use super::plane_journeys::line;
 use crate::support::plane::{Agent, Plane, until};
 use crate::support::registry::Registry;
+use crate::support::runner::Runner;
 use crate::support::tools;
 
 /// Jobs of each type.
@@ -81,9 +82,14 @@ fn every_kind_of_build_survives_the_death_of_a_runner() {
             .arg(format!("{}:text/plain", layer.path().display())),
     );
 
+    // The fleet signs with one key, whose public half somebody else checks with.
+    let auditor = Runner::new();
+    let public = auditor.command(["keys", "public", "--state-dir"]).arg(auditor.state()).done();
+    let (signing_key, public) = (auditor.state().join("signing-key.pem"), auditor.write("public.pem", public.stdout()));
     let agent = |id: &str| {
         let fixtures = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures");
         let agent = Agent::of(&plane, id).args(&["--local-root", fixtures, "--slots", "4", "--docker-backend", "buildah"]);
+        let agent = agent.args(&["--signing-key", signing_key.to_str().unwrap()]);
         agent.program("kustomize", SLOW).program("buildah", SLOW)
     };
     let (mut mortal, mut other) = (agent("mortal").started(), agent("other"));
@@ -114,6 +120,9 @@ fn every_kind_of_build_survives_the_death_of_a_runner() {
         }
         assert_eq!(job["status"], "finished", "{job_type}: {job:#}\n{:#?}", plane.follow(id).0);
         let found = digest(&registry, &job);
+        let repository = job["outputs"]["artifacts"][0]["repository"].as_str().unwrap();
+        let verified = auditor.command(["verify", &format!("{repository}@{found}"), "--key"]).arg(&public).done();
+        assert_eq!(verified.code(), 0, "{job_type}: {}", verified.stderr());
         assert_eq!(digests.entry(job_type).or_insert_with(|| found.clone()), &found, "{job_type}: the same input gives the same digest");
     }
     assert!(interrupted > 0, "nothing was under way when the runner was killed");

@@ -14,7 +14,7 @@ use crate::support::runner::{Run, Runner};
 use crate::support::tools;
 
 /// A secret that a step of the build mounts, shows, and uses.
-const BUILD_SECRET: &str = "Pl4nted-Build-Secret-77ab";
+pub(super) const BUILD_SECRET: &str = "Pl4nted-Build-Secret-77ab";
 /// Something of the runner's own environment that is no business of a build.
 const OF_THE_RUNNER: &str = "Pl4nted-Variable-Of-The-Runner";
 
@@ -75,13 +75,8 @@ fn leaves_no_trace(runner: &Runner, registry: &Registry, job: &Value, secrets: &
     run
 }
 
-#[test]
-fn an_image_build_leaves_no_trace_of_what_it_was_trusted_with() {
-    require_tools!("docker-registry", "buildah", "busybox", "crane");
-    if !nix::unistd::geteuid().is_root() {
-        not_run!("steps of a build with chroot isolation need root here");
-    }
-    let registry = Registry::with(&Options { tls: true, auth: true, ..Options::default() });
+/// A Dockerfile with a step that shows the secret `token` in every way it can. Its base image lies in `registry`, as `base:1`.
+pub(super) fn shows_its_secret(registry: &Registry) -> String {
     let base = registry.repository("base:1");
     let folder = tempfile::tempdir().unwrap();
     fs::create_dir_all(folder.path().join("root/bin")).unwrap();
@@ -90,11 +85,20 @@ fn an_image_build_leaves_no_trace_of_what_it_was_trusted_with() {
     let layer = folder.path().join("layer.tar");
     tools::run(std::process::Command::new("tar").arg("-cf").arg(&layer).arg("-C").arg(folder.path().join("root")).arg("."));
     tools::run(registry.command("crane").args(["append", "--new_tag", &base, "--new_layer"]).arg(&layer));
-
-    let runner = Runner::new();
     let step = "RUN --mount=type=secret,id=token sh -c 'busybox cat /run/secrets/token; busybox base64 /run/secrets/token; \
                 busybox env; busybox sha256sum /run/secrets/token > /sum; busybox sleep 1'";
-    runner.write("source/Dockerfile", format!("FROM {base}\n{step}\n"));
+    format!("FROM {base}\n{step}\n")
+}
+
+#[test]
+fn an_image_build_leaves_no_trace_of_what_it_was_trusted_with() {
+    require_tools!("docker-registry", "buildah", "busybox", "crane");
+    if !nix::unistd::geteuid().is_root() {
+        not_run!("steps of a build with chroot isolation need root here");
+    }
+    let registry = Registry::with(&Options { tls: true, auth: true, ..Options::default() });
+    let runner = Runner::new();
+    runner.write("source/Dockerfile", shows_its_secret(&registry));
     runner.write("token", BUILD_SECRET);
     let private = json!({"RegistryType": "private_oci", "Repository": registry.repository("base"), "OCIAuth": {"Username": USER, "Password": PASSWORD}});
     let job = json!({"type": "docker-build", "plan": {

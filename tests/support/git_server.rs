@@ -13,6 +13,7 @@ use axum::body::{Body, Bytes, to_bytes};
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, Response, StatusCode};
 use base64::Engine as _;
+use tokio::sync::watch;
 
 /// How a server behaves.
 #[derive(Debug, Clone, Default)]
@@ -52,7 +53,7 @@ struct Shared {
     root: PathBuf,
     options: Options,
     failures: Mutex<VecDeque<u16>>,
-    seen: Mutex<Seen>,
+    seen: watch::Sender<Seen>,
 }
 
 /// What a server saw.
@@ -74,7 +75,7 @@ impl GitServer {
         listener.set_nonblocking(true).unwrap();
         let address = listener.local_addr().unwrap();
         let failures = Mutex::new(options.failures.iter().copied().collect());
-        let shared = Arc::new(Shared { root: root.to_owned(), options, failures, seen: Mutex::default() });
+        let shared = Arc::new(Shared { root: root.to_owned(), options, failures, seen: watch::Sender::default() });
         let app = axum::Router::new().fallback(serve).with_state(Arc::clone(&shared));
         runtime.spawn(async move {
             let listener = tokio::net::TcpListener::from_std(listener).unwrap();
@@ -95,7 +96,13 @@ impl GitServer {
 
     /// What it saw so far.
     pub(crate) fn seen(&self) -> Seen {
-        self.shared.seen.lock().unwrap().clone()
+        self.shared.seen.borrow().clone()
+    }
+
+    /// Waits for a request that ends so.
+    pub(crate) async fn asked(&self, end: &str) {
+        let asked = |seen: &Seen| seen.requests.iter().any(|request| request.ends_with(end));
+        self.shared.seen.subscribe().wait_for(asked).await.unwrap();
     }
 }
 
@@ -104,10 +111,11 @@ async fn serve(State(shared): State<Arc<Shared>>, request: Request) -> Response<
     let authorization = header(&parts.headers, "authorization");
     {
         let leaks = leaks(&shared.options.secret);
-        let mut seen = shared.seen.lock().unwrap();
-        seen.requests.push(format!("{} {}", parts.method, parts.uri));
-        seen.authorizations.extend(authorization.clone());
-        seen.leaks.extend(leaks);
+        shared.seen.send_modify(|seen| {
+            seen.requests.push(format!("{} {}", parts.method, parts.uri));
+            seen.authorizations.extend(authorization.clone());
+            seen.leaks.extend(leaks);
+        });
     }
     let failure = shared.failures.lock().unwrap().pop_front();
     if let Some(status) = failure {

@@ -105,6 +105,8 @@ pub struct Request {
     pub network: Network,
     /// What may be reused.
     pub cache: CacheOptions,
+    /// Reference of an image that lists what is in the built one; only for a backend that [scans](Backend::scans).
+    pub sbom_generator: Option<String>,
     /// Seconds since 1970 that every timestamp of the image is set to, so that the same source gives the same digest.
     pub epoch: u64,
     /// Credentials for base images and cache. No others may be used.
@@ -134,7 +136,7 @@ pub struct Built {
     pub layout: PathBuf,
     /// Base images by digest, where the backend knows them.
     pub materials: Vec<Material>,
-    /// Lists of what is in the image.
+    /// Lists of what is in the image, each about the manifest of one platform as it is in the layout; no trace of them is in there.
     pub sboms: Vec<Sbom>,
     /// Steps done and reused.
     pub steps: Steps,
@@ -151,6 +153,11 @@ pub struct Built {
 pub trait Backend: Send + Sync {
     /// Its name, as the setting `docker_backend` has it.
     fn name(&self) -> &'static str;
+
+    /// Whether it runs the generator of SBOMs that a plan names.
+    fn scans(&self) -> bool {
+        false
+    }
 
     /// Whether it can be used here. Takes a second at most.
     async fn probe(&self) -> Readiness;

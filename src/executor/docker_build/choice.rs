@@ -39,8 +39,27 @@ pub(crate) async fn first_ready(candidates: Vec<Box<dyn Backend>>) -> Result<(Bo
     Err(Readiness::NotReady { reason: reasons.join("; "), remedy: remedies.join("; or ") })
 }
 
+/// The backend of a plan: the first that is ready and, where the plan names a generator of SBOMs, runs it.
+pub(crate) async fn choose(settings: &Settings, sbom_generator: Option<&str>) -> Result<(Box<dyn Backend>, String), Failure> {
+    let mut candidates = candidates(settings);
+    let Some(generator) = sbom_generator else { return first_ready(candidates).await.map_err(none_ready) };
+    candidates.retain(|backend| backend.scans());
+    let why = match (settings.docker.backend, first_ready(candidates).await) {
+        (_, Ok(ready)) => return Ok(ready),
+        // The runner is set up for it; what is missing there is not the plan's fault.
+        (DockerBackend::BuildKit, Err(not_ready)) => return Err(none_ready(not_ready)),
+        (DockerBackend::Buildah | DockerBackend::Docker, _) => "this runner is set to another backend".to_owned(),
+        (DockerBackend::Auto, Err(Readiness::Ready(text) | Readiness::NotReady { reason: text, .. })) => text,
+    };
+    let text = format!(
+        "sbom_generator: only BuildKit runs '{generator}', and it does not build here ({why}); \
+         use a runner with BuildKit (docker_backend buildkit or auto), or name a file of the source in sbom"
+    );
+    Err(Failure::new(FailureKind::InvalidPlan, text))
+}
+
 /// A job that finds no backend is told what to install; another runner may have one.
-pub(crate) fn none_ready(readiness: Readiness) -> Failure {
+fn none_ready(readiness: Readiness) -> Failure {
     let text = match readiness {
         Readiness::Ready(detail) => detail,
         Readiness::NotReady { reason, remedy } => format!("no tool that builds images can be used on this machine ({reason}): {remedy}"),

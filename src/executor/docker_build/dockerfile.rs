@@ -3,7 +3,7 @@
 //! The backends parse for themselves; what is read here serves materials, credentials and messages, so whatever is not understood is left out.
 //! The rules are those of the Dockerfile reference ("Format", "Parser directives", "Understand how ARG and FROM interact", "Here-documents").
 //!
-//! Called by the buildah and engine backends.
+//! Called by the backends; the BuildKit one takes only the names of images from here.
 
 use std::{collections::BTreeMap, path::Path};
 
@@ -79,6 +79,16 @@ impl Dockerfile {
     /// Whether the text of an instruction mentions `word`.
     pub(super) fn mentions(&self, word: &str) -> bool {
         self.instructions.iter().any(|instruction| instruction.text.contains(word))
+    }
+
+    /// The line of the first instruction with that keyword.
+    pub(super) fn line_with(&self, keyword: &str) -> Option<usize> {
+        self.instructions.iter().find(|instruction| instruction.split().0 == keyword).map(|instruction| instruction.line)
+    }
+
+    /// The line of the first instruction with a here-document.
+    pub(super) fn here_document(&self) -> Option<usize> {
+        self.instructions.iter().find(|instruction| !heredocs(&instruction.text).is_empty()).map(|instruction| instruction.line)
     }
 
     /// The line of the instruction that a tool calls `shown`: its own text, spaces apart, or the beginning of it.

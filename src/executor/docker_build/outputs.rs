@@ -57,6 +57,7 @@ pub(crate) fn record(repository: Repository, plan: &Build<DockerBuildPlan>, requ
         .parameter("labels", json!(asked.labels))
         .parameter("secret_ids", json!(secrets))
         .parameter("network", network)
+        .parameter("sbom_generator", asked.sbom_generator.as_deref())
 }
 
 /// The value of a build argument for everybody who can pull the image: not that of one that is a secret by its name, and URLs without passwords.

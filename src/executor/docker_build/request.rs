@@ -57,6 +57,7 @@ pub(crate) async fn make(cx: &Context, plan: &DockerBuildPlan, settings: &Docker
             import: cache.map(|cache| cache.from.clone()).unwrap_or_default(),
             export: cache.and_then(|cache| cache.to.clone()),
         },
+        sbom_generator: plan.sbom_generator.clone(),
         epoch: source.stamp.epoch(),
         registries: credentials(cx, &plan.registries).await?,
         plain_http_hosts: own.hosts.iter().filter(|(_, host)| host.plain_http).map(|(name, _)| name.clone()).collect(),

@@ -19,8 +19,8 @@ use crate::{
     provenance::Sbom,
 };
 
-/// Largest list of contents that is read from the source.
-const MAX_SBOM: u64 = 64 << 20;
+/// Largest list of contents that is read.
+pub(super) const MAX_SBOM: u64 = 64 << 20;
 
 /// Builds images.
 #[derive(Debug, Clone, Default)]
@@ -81,9 +81,9 @@ impl Executor for DockerBuild {
         }
         let wanted = plan.git_source.as_ref();
         let wanted = wanted.ok_or_else(|| Failure::new(FailureKind::InvalidPlan, "git_source is missing; say where the source is"))?;
-        let choose = cx.cancel.run(choice::first_ready(choice::candidates(&self.settings)));
+        let choose = cx.cancel.run(choice::choose(&self.settings, plan.plan.sbom_generator.as_deref()));
         let (chosen, source) = tokio::join!(choose, shared::fetch(cx, wanted));
-        let (backend, detail) = chosen?.map_err(choice::none_ready)?;
+        let (backend, detail) = chosen??;
         let source = source?;
         let request = request::make(cx, &plan.plan, &self.settings.docker, &source).await?;
         let sbom = match &plan.plan.sbom {
@@ -100,12 +100,16 @@ impl Executor for DockerBuild {
 
     async fn execute(&self, cx: &Context, plan: &Self::Plan, handle: &Handle, work: &mut Work) -> Result<(), Failure> {
         cx.progress.step("build");
-        let built = work.backend.build(cx, &work.request, handle).await?;
+        let mut built = work.backend.build(cx, &work.request, handle).await?;
         cx.progress.step("push");
         let image = image::open(cx, &built.layout).await?;
         let mut annotations = work.source.stamp.annotations();
         annotations.extend(plan.plan.labels.clone());
+        let bare = image.root.digest.clone();
         let image = image.annotate(cx, annotations).await?;
+        for sbom in built.sboms.iter_mut().filter(|sbom| sbom.subject.as_ref() == Some(&bare)) {
+            sbom.subject = Some(image.root.digest.clone());
+        }
         let options = CopyOptions { referrers: false, verify: Verify::Fresh, ..CopyOptions::default() };
         let (repository, tag) = (&work.target.repository, work.target.required_tag()?);
         let report = oci::copy(cx.oci_cx(), &image.layout, image.root.digest.as_str(), repository, tag, &options).await?;

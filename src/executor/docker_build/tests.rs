@@ -16,6 +16,7 @@ pub(super) fn request() -> Request {
         ssh_agent: None,
         network: Network::Default,
         cache: CacheOptions::default(),
+        sbom_generator: None,
         epoch: 0,
         registries: Vec::new(),
         plain_http_hosts: Vec::new(),

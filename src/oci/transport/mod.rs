@@ -16,6 +16,7 @@ mod home;
 mod probe;
 mod request;
 mod send;
+mod stagger;
 mod tls;
 
 use std::{

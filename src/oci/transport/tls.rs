@@ -7,7 +7,10 @@ use std::path::{Path, PathBuf};
 
 use reqwest::{Certificate, ClientBuilder};
 
-use super::super::{Error, Settings};
+use super::{
+    super::{Error, Settings},
+    stagger::Stagger,
+};
 
 /// What a client is made for.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -39,7 +42,8 @@ pub(super) fn client(key: &ClientKey, settings: &Settings) -> Result<reqwest::Cl
         .referer(false)
         .connect_timeout(settings.timeouts.connect)
         .pool_max_idle_per_host(IDLE_CONNECTIONS)
-        .tcp_nodelay(true);
+        .tcp_nodelay(true)
+        .connector_layer(Stagger::default());
     if !key.proxy {
         builder = builder.no_proxy();
     }

@@ -9,7 +9,7 @@ pub(super) enum Name {
     Default,
     /// A whole object id, SHA-1 or SHA-256.
     Commit(String),
-    /// A full ref name.
+    /// A full ref name, `HEAD` among them.
     Full(String),
     /// A branch, a tag, or the beginning of an object id.
     Short(String),
@@ -25,9 +25,8 @@ impl Name {
             return Err(Error::Plan { field: "ref", why: format!("'{shown}' {why}; use a branch, a tag, a full ref name or a commit id") });
         }
         Ok(match text {
-            "HEAD" => Self::Default,
             _ if matches!(text.len(), 40 | 64) && is_hex(text) => Self::Commit(text.to_ascii_lowercase()),
-            _ if text.starts_with("refs/") => Self::Full(text.to_owned()),
+            _ if text.starts_with("refs/") || text == "HEAD" => Self::Full(text.to_owned()),
             _ => Self::Short(text.to_owned()),
         })
     }

@@ -12,6 +12,7 @@ use super::{
     },
     Buildah,
     cleanup::{self, scrub},
+    dialect,
     failure::Evidence,
     files::Files,
     invocation::Invocation,
@@ -61,8 +62,11 @@ pub(super) async fn build(backend: &Buildah, cx: &Context, request: &Request, ha
     files.fill(request, &images)?;
     let invocation = Invocation { cx, sandbox, files: &files };
 
+    let version = invocation.store(&["--version"]).stdout(Output::Capture { limit: LIST }).run(&cx.cancel, &cx.log).await?.text();
+    let version = version_of(&version);
+    dialect::check(request, &dockerfile, &version)?;
+
     let mark = MARK.min(request.epoch);
-    let dated = dockerfile.mentions("SOURCE_DATE_EPOCH");
     let platforms: Vec<Option<&str>> =
         if request.platforms.is_empty() { vec![None] } else { request.platforms.iter().map(|platform| Some(platform.as_str())).collect() };
     let mut steps = Steps::default();
@@ -71,7 +75,7 @@ pub(super) async fn build(backend: &Buildah, cx: &Context, request: &Request, ha
             cx.log.info(format_args!("building for {platform}"));
         }
         let progress = Progress::new(&cx.log);
-        let done = invocation.build(request, handle, *platform, mark, dated).tap(progress.tap()).run(&cx.cancel, &cx.log).await?;
+        let done = invocation.build(request, handle, &dockerfile, *platform, mark).tap(progress.tap()).run(&cx.cancel, &cx.log).await?;
         if !done.exit.is_success() {
             return Err(Evidence::of(request, &dockerfile, &progress, &done).failure());
         }
@@ -86,8 +90,7 @@ pub(super) async fn build(backend: &Buildah, cx: &Context, request: &Request, ha
     let (out, epoch) = (request.out.clone(), request.epoch);
     cx.cancel.run(blocking(move || date(&out, mark, epoch))).await???;
     cleanup::keep(backend, cx, &store).await?;
-    let version = invocation.store(&["--version"]).stdout(Output::Capture { limit: LIST }).run(&cx.cancel, &cx.log).await?.text();
-    Ok(Built { layout: request.out.clone(), materials, sboms: Vec::new(), steps, version: version_of(&version) })
+    Ok(Built { layout: request.out.clone(), materials, sboms: Vec::new(), steps, version })
 }
 
 /// Says how the steps will run, and what of the request cannot be had.

@@ -2,12 +2,13 @@
 
 use std::ffi::OsString;
 
-use super::{files::Files, sandbox::Sandbox};
+use super::{dialect, files::Files, sandbox::Sandbox};
 use crate::{
     executor::{
         Context,
         docker_build::{
             Handle, Network, Request,
+            dockerfile::Dockerfile,
             flags::{Flags, assign},
         },
     },
@@ -48,7 +49,7 @@ impl Invocation<'_> {
     }
 
     /// Builds one platform; the image's id goes to the file `iid`.
-    pub(super) fn build(&self, request: &Request, handle: &Handle, platform: Option<&str>, mark: u64, dated: bool) -> Command {
+    pub(super) fn build(&self, request: &Request, handle: &Handle, dockerfile: &Dockerfile, platform: Option<&str>, mark: u64) -> Command {
         let mut flags = Flags::default();
         let isolation = self.sandbox.isolation;
         flags.value("--isolation", isolation.as_str());
@@ -60,7 +61,7 @@ impl Invocation<'_> {
             flags.value("--cgroup-parent", format!("/{}", handle.name));
         }
         flags.value("--network", if request.network == Network::None { "none" } else { "host" });
-        flags.value("--format", "oci");
+        flags.value("--format", dialect::format(dockerfile));
         flags.value("--timestamp", mark.to_string());
         flags.value("--iidfile", self.files.path("iid"));
         flags.value("--file", &request.dockerfile);
@@ -78,6 +79,7 @@ impl Invocation<'_> {
         if let Some(platform) = platform {
             flags.value("--platform", platform);
         }
+        let dated = dockerfile.mentions("SOURCE_DATE_EPOCH");
         flags.wishes(request, |name| dated || name != "SOURCE_DATE_EPOCH");
         flags.mounts(request);
         if let Some(import) = request.cache.import.first() {

@@ -16,6 +16,7 @@
 
 mod build;
 mod cleanup;
+mod dialect;
 mod failure;
 mod files;
 mod invocation;

@@ -36,7 +36,7 @@ pub(super) struct Unusable {
 /// The daemon of the setting; else the first that listens where daemons usually do; else a private one, if this user can run it.
 pub(super) async fn find(settings: &DockerSettings) -> Result<Place, Unusable> {
     let nowhere = Path::new("/nonexistent");
-    let environment = Environment::new("tools", nowhere, nowhere);
+    let environment = Environment::of_runner(nowhere, nowhere);
     let unusable = |reason: &str, remedy: &str| Err(Unusable { reason: reason.to_owned(), remedy: remedy.to_owned() });
     if environment.find("buildctl").is_none() {
         return unusable("buildctl is not installed", INSTALL);
@@ -80,7 +80,7 @@ fn may_mount() -> bool {
 pub(super) async fn version(address: &str, folder: &Path) -> Option<String> {
     let nowhere = Path::new("/nonexistent");
     let capture = Output::Capture { limit: 64 << 10 };
-    let command = Command::new("buildctl", &Environment::new("tools", nowhere, nowhere))
+    let command = Command::new("buildctl", &Environment::of_runner(nowhere, nowhere))
         .args(["--addr", address, "debug", "info"])
         .cwd(folder)
         .stdout(capture)

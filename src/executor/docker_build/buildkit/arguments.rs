@@ -33,6 +33,11 @@ pub(super) fn build(request: &Request, address: &str) -> Vec<OsString> {
         Network::Default => {}
         Network::None | Network::Host => opt("force-network-mode", request.network.as_str()),
     }
+    if let Some(generator) = &request.sbom_generator {
+        opt("attest:sbom", &format!("generator={generator}"));
+        // It says which digest the generator had; both are taken out of the layout again.
+        opt("attest:provenance", "mode=min");
+    }
     if request.network == Network::Host {
         two("--allow", "network.host".into());
     }
@@ -103,13 +108,14 @@ pub(super) mod tests {
             secrets: vec![("id".to_owned(), "/w/a,b".into())],
             ssh_agent: Some("/agent".into()),
             network: Network::Host,
+            sbom_generator: Some("h:5000/scan:1".to_owned()),
             cache: CacheOptions { local: false, import: vec!["h:5000/c:1".to_owned()], export: Some("i/c:2".to_owned()) },
             plain_http_hosts: vec!["h:5000".to_owned()],
             ..request()
         };
         let text = shown(&everything);
         for part in [
-            "--opt label:k=v --opt target=t --opt platform=linux/amd64,linux/arm64 --opt force-network-mode=host --allow network.host",
+            "--opt label:k=v --opt target=t --opt platform=linux/amd64,linux/arm64 --opt force-network-mode=host --opt attest:sbom=generator=h:5000/scan:1 --opt attest:provenance=mode=min --allow network.host",
             "--secret id=id,\"src=/w/a,b\" --ssh default=/agent",
             "--import-cache type=registry,ref=h:5000/c:1,registry.insecure=true --export-cache type=registry,ref=i/c:2,mode=max",
             "rewrite-timestamp=true --no-cache",

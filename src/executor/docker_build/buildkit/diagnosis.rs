@@ -20,6 +20,8 @@ pub(super) enum Diagnosis {
     Source,
     /// The plan asks for what is not there; the field, and what to do.
     Plan(&'static str, &'static str),
+    /// The generator of SBOMs is none, or what it wrote is none.
+    Generator,
     /// The machine let the build down.
     Machine(FailureKind),
     /// The daemon went away or never came.
@@ -46,6 +48,13 @@ pub(super) fn diagnose(error: &str, tail: &str) -> Diagnosis {
     }
     if let Some(reference) = reference(error) {
         return Diagnosis::Image { reference, kind: registry_kind(error) };
+    }
+    // "open : not a regular file": BuildKit reads what a generator wrote by names inside that folder.
+    if has(&["cannot decode in-toto statement", "in-toto statement is not a single JSON object", "does not match required predicate type"])
+        || (has(&["scanner "]) && has(&[" does not have cmd"]))
+        || error.starts_with("open : ")
+    {
+        return Diagnosis::Generator;
     }
     if has(&["network.host is not allowed", "security.insecure is not allowed"]) {
         return Diagnosis::Plan(
@@ -139,6 +148,10 @@ mod tests {
             ("failed to load LLB: network.host is not allowed", Diagnosis::Plan("network", "")),
             ("target stage \"nope\" could not be found", Diagnosis::Plan("target", "")),
             ("secret x: not found", Diagnosis::Plan("secrets", "")),
+            ("scanner h/scan:1 does not have cmd", Diagnosis::Generator),
+            ("cannot decode in-toto statement: invalid character 'h' looking for beginning of value", Diagnosis::Generator),
+            ("bundle entry  does not match required predicate type https://spdx.dev/Document", Diagnosis::Generator),
+            ("open : not a regular file", Diagnosis::Generator),
             ("no SSH key \"\" forwarded from the client", Diagnosis::Plan("ssh", "")),
             ("write /x: no space left on device", Diagnosis::Machine(FailureKind::DiskFull)),
             ("failed to dial \"unix:///x\" . make sure buildkitd is running", Diagnosis::Daemon),

@@ -2,7 +2,9 @@
 
 use super::{
     super::Request,
+    attestations,
     diagnosis::{Diagnosis, diagnose},
+    generator::Generator,
     progress::{Failed, Summary},
 };
 use crate::{
@@ -19,7 +21,10 @@ const LINES: usize = 20;
 pub(super) fn of(cx: &Context, request: &Request, done: &Finished, summary: &Summary) -> Failure {
     let error = error_text(summary);
     let tail = summary.failed.as_ref().map(|failed| last_lines(cx, failed)).unwrap_or_default();
-    let place = place(request, &summary.lines);
+    let generator = request.sbom_generator.as_deref().map(Generator::of);
+    // What goes wrong with the generator stands in no Dockerfile.
+    let generators = summary.failed.as_ref().is_some_and(|failed| generator.as_ref().is_some_and(|generator| generator.is_of(failed)));
+    let place = if generators { "sbom_generator".to_owned() } else { place(request, &summary.lines) };
     let mut failure = match diagnose(&error, &tail.join("\n")) {
         Diagnosis::Step { code } => {
             let name = summary.failed.as_ref().map_or("a step", |failed| instruction(&failed.name));
@@ -28,11 +33,17 @@ pub(super) fn of(cx: &Context, request: &Request, done: &Finished, summary: &Sum
                 (_, Some(line)) => format!(": {line}"),
                 (_, None) => String::new(),
             };
-            Failure::new(FailureKind::ToolFailed, format!("{place}: {name} failed with exit code {code}{why}")).with_tool("RUN", Some(code))
+            Failure::new(FailureKind::ToolFailed, format!("{place}: {name} failed with exit code {code}{why}"))
+                .with_tool(if generators { "sbom_generator" } else { "RUN" }, Some(code))
         }
         Diagnosis::Image { reference, kind } => Failure::new(kind, image_text(&place, &reference, kind, &error)),
         Diagnosis::Source => Failure::new(FailureKind::InvalidSource, format!("{place}: {}", source_text(&error))),
         Diagnosis::Plan(field, remedy) => Failure::new(FailureKind::InvalidPlan, format!("{field}: {error}: {remedy}")),
+        Diagnosis::Generator => {
+            let name = request.sbom_generator.as_deref().unwrap_or_default();
+            Failure::new(FailureKind::ToolFailed, format!("sbom_generator: '{name}': {error}: {}", attestations::SAY))
+                .with_tool("sbom_generator", None)
+        }
         Diagnosis::Machine(FailureKind::DiskFull) => {
             let text = format!("{place}: no space left on the disk of the builder: give it more, or lower docker_cache_limit");
             Failure::new(FailureKind::DiskFull, text)

@@ -3,7 +3,7 @@
 //!
 //! ```text
 //!  Request ─► arguments ─► buildctl ──rawjson──► progress ─► log lines, steps, base images, the step that failed ─► failure
-//!               DOCKER_CONFIG of the job ┘  └─► layout folder
+//!               DOCKER_CONFIG of the job ┘  └─► layout folder ─► attestations (SBOMs) taken out
 //!  daemon: setting, else the usual sockets, else (root) buildkitd in namespaces of its own under <state>/cache/docker-build/buildkit
 //! ```
 //!
@@ -12,11 +12,13 @@
 
 mod address;
 mod arguments;
+mod attestations;
 mod credentials;
 mod daemon;
 mod diagnosis;
 mod event;
 mod failure;
+mod generator;
 mod progress;
 mod steps;
 
@@ -26,13 +28,14 @@ use async_trait::async_trait;
 
 use super::{Backend, Built, Handle, Request};
 use crate::{
-    executor::{Context, Readiness, Settings},
+    executor::{Context, Readiness, Settings, shared::blocking},
     job::{Failure, FailureKind},
     process::{Output, Tap},
 };
 
 use address::Place;
 use daemon::Daemon;
+use generator::Generator;
 use progress::Progress;
 
 /// What to do where there is no buildctl.
@@ -65,14 +68,21 @@ impl BuildKit {
             .tap(Tap::new(move |_, line| seen.line(line)));
         let (done, version) = tokio::join!(command.run(&cx.cancel, &cx.log), address::version(address, cx.workspace.root()));
         let done = done?;
-        let summary = progress.finish();
+        let mut summary = progress.finish();
         if !done.exit.is_success() {
             return Err(failure::of(cx, request, &done, &summary));
+        }
+        let mut sboms = Vec::new();
+        if let Some(generator) = &request.sbom_generator {
+            let (out, generator, several) = (request.out.clone(), Generator::of(generator), request.platforms.len() > 1);
+            let taken = cx.cancel.run(blocking(move || attestations::take(&out, &generator, several))).await???;
+            summary.materials.extend(taken.generator);
+            sboms = taken.sboms;
         }
         Ok(Built {
             layout: request.out.clone(),
             materials: summary.materials,
-            sboms: Vec::new(),
+            sboms,
             steps: summary.steps,
             version: version.unwrap_or_default(),
         })
@@ -83,6 +93,10 @@ impl BuildKit {
 impl Backend for BuildKit {
     fn name(&self) -> &'static str {
         "buildkit"
+    }
+
+    fn scans(&self) -> bool {
+        true
     }
 
     async fn probe(&self) -> Readiness {

@@ -136,7 +136,7 @@ impl Progress {
         for step in state.steps.iter() {
             if let Some(image) = step.base_image() {
                 summary.materials.extend(material(image));
-            } else if !step.is_internal() {
+            } else if !step.is_internal() && !step.is_scan() {
                 summary.steps.total += 1;
                 summary.steps.cached += u64::from(step.cached);
             }

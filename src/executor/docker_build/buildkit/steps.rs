@@ -33,6 +33,11 @@ impl Step {
         self.name.starts_with("[internal]") || self.name.starts_with("[auth]") || !self.name.starts_with('[')
     }
 
+    /// Whether it lists what is in the image, which no instruction asked for.
+    pub(super) fn is_scan(&self) -> bool {
+        is_scan(&self.name)
+    }
+
     /// The base image it stands for: what follows `FROM`, digest included.
     pub(super) fn base_image(&self) -> Option<&str> {
         let (_, instruction) = self.name.strip_prefix('[')?.split_once("] ")?;
@@ -87,6 +92,11 @@ impl Steps {
     pub(super) fn close(&mut self) {
         self.all.values_mut().for_each(|step| step.pipes.clear());
     }
+}
+
+/// Whether that is the name of a generator's run (buildkit `frontend/attestations/sbom/sbom.go`).
+pub(super) fn is_scan(name: &str) -> bool {
+    name.starts_with('[') && name.contains("] generating sbom using ")
 }
 
 /// The first line of a name, cut: here-documents make names of many lines.

@@ -67,7 +67,7 @@ impl Backend for Engine {
             return Readiness::NotReady { reason: unusable.to_string(), remedy: Tool::DOCKER.install.to_owned() };
         }
         let nowhere = std::path::Path::new("/nonexistent");
-        let environment = Environment::new("tools", nowhere, nowhere);
+        let environment = Environment::of_runner(nowhere, nowhere);
         let capture = Output::Capture { limit: 1 << 16 };
         let version = Command::new("docker", &environment).args(["--host", &self.host, "version", "--format", "{{.Server.Version}}"]);
         let (cancel, log) = (Cancel::new(), JobLog::discard());

@@ -90,7 +90,15 @@ impl Desk {
         Parked { desk: Arc::clone(self), number, called, answered: false }
     }
 
+    /// Calls the poll that has waited longest, unless the job is with somebody already: a look may have found it before it was told of.
     pub(super) fn offer(&self, job: &JobId, want: &Want) {
+        let is_with_somebody = self.book().offers.get(job).is_some_and(|offer| offer.until > Instant::now());
+        if !is_with_somebody {
+            self.call(job, want);
+        }
+    }
+
+    fn call(&self, job: &JobId, want: &Want) {
         let mut book = self.book();
         while let Some(number) = book.waiting.iter().find(|(_, waiter)| waiter.fits(want)).map(|(number, _)| *number) {
             let Some(waiter) = book.waiting.remove(&number) else { continue };
@@ -123,7 +131,7 @@ impl Desk {
     fn pass_on(&self, job: &JobId) {
         let want = self.book().offers.get(job).map(|offer| offer.want.clone());
         if let Some(want) = want {
-            self.offer(job, &want);
+            self.call(job, &want);
         }
     }
 

@@ -147,6 +147,8 @@ mod tests {
         let (one, two, three) = (JobId::generate(), JobId::generate(), JobId::generate());
         bells.ring(&available(&one, "build"));
         assert_eq!(first.called().await, one);
+        // Told of once more, it is with somebody already.
+        bells.ring(&available(&one, "build"));
         assert!(silent(second.called()).await);
         bells.ring(&Event::JobAvailable { job: two.clone(), group: "sync".into(), runner: Some(runner("b")) });
         assert_eq!(second.called().await, two);
