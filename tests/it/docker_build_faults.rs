@@ -237,12 +237,18 @@ impl Drop for Disk<'_> {
 
 #[test]
 fn a_build_that_fills_the_disk_says_so_and_gives_the_space_back() {
-    require_tools!("buildah", "runc", "busybox");
+    require_tools!("buildah", "buildctl", "buildkitd", "runc", "busybox");
+    for backend in ["buildah", "buildkit"] {
+        fills_the_disk(backend);
+    }
+}
+
+fn fills_the_disk(backend: &str) {
     let runner = Runner::new();
     let state = runner.state();
     let _disk = Disk::at(&state, 64);
     let job = job(&runner, &format!("{BUSYBOX}RUN dd if=/dev/zero of=/fill bs=1M count=500\n"));
-    let done = Builder::Buildah.run(&runner, &job).args(["--min-free-disk", "0"]).done();
+    let done = runner.job(&job).args(["--docker-backend", backend, "--min-free-disk", "0"]).done();
     let failure = failure(&done.receipt(), "DiskFull");
     assert_eq!((failure["retryable"].as_bool(), failure["fault"].as_str()), (Some(true), Some("agent")), "{failure:#}");
     let (bytes, files) = usage(&state);

@@ -5,6 +5,7 @@ use std::{fs, path::Path};
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
+use crate::support::process;
 use crate::support::registry::{Options, PASSWORD, Registry, USER};
 use crate::support::runner::{Invocation, Runner};
 use crate::support::tools;
@@ -142,6 +143,44 @@ fn a_private_base_image_is_pulled_with_the_credentials_of_the_plan_alone() {
     assert!(!run.stderr().contains(PASSWORD), "{}", run.stderr());
     // The daemon keeps the layers, not the permission.
     build(&job, &json!({}), &layout()).done().failed(1, "AuthDenied");
+}
+
+#[test]
+fn a_cache_in_a_registry_serves_daemons_that_have_none() {
+    require_buildkit!();
+    let registry = Registry::with(&Options { auth: true, ..Options::default() });
+    let login = json!([{"RegistryType": "private_oci", "Repository": registry.repository("cache"), "PlainHTTP": true,
+                        "OCIAuth": {"Username": USER, "Password": PASSWORD}}]);
+    let steps = |cache: Value, registries: &Value| {
+        let fresh = runner(&format!("{SHELL}RUN echo built >/note\n"));
+        build(&fresh, &json!({"cache": cache, "registries": registries}), &layout()).done()
+    };
+    let (kept, none) = (registry.repository("cache:1"), json!([]));
+    assert_eq!(steps(json!({"to": kept}), &login).succeeded()["outputs"]["steps"]["cached"], 0);
+    assert_eq!(steps(json!({"from": [kept]}), &login).succeeded()["outputs"]["steps"], json!({"total": 3, "cached": 3}));
+    // A cache that cannot be had costs time and nothing else; one that cannot be kept is a broken promise.
+    for (from, login) in [(registry.repository("cache:none"), &login), (kept.clone(), &none)] {
+        assert_eq!(steps(json!({"from": [from]}), login).succeeded()["outputs"]["steps"]["cached"], 0);
+    }
+    let refused = steps(json!({"to": kept}), &none).failed(1, "AuthDenied");
+    assert!(refused["message"].as_str().unwrap().starts_with("cache.to: "), "{refused:#}");
+}
+
+#[test]
+fn steps_reach_the_ssh_agent_of_the_runner_if_plan_and_setting_agree() {
+    require_buildkit!();
+    require_tools!("ssh-agent");
+    let job = runner(&format!("{SHELL}RUN --mount=type=ssh test -S \"$SSH_AUTH_SOCK\" && echo agent-at-$SSH_AUTH_SOCK\n"));
+    let socket = job.work().join("agent");
+    let ask = || build(&job, &json!({"ssh": true}), &layout()).args(["--docker-ssh-agent", socket.to_str().unwrap()]).done();
+    let missing = ask().failed(1, "Io");
+    assert!(missing["message"].as_str().unwrap().contains("docker_ssh_agent"), "{missing:#}");
+    let agent = process::spawn(tools::command("ssh-agent").arg("-D").arg("-a").arg(&socket));
+    agent.stdout_line("SSH_AUTH_SOCK");
+    let done = ask();
+    done.succeeded();
+    assert!(done.stderr().contains("agent-at-/run/"), "{}", done.stderr());
+    assert!(job.leftovers().is_empty(), "{:?}", job.leftovers());
 }
 
 #[test]

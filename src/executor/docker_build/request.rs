@@ -1,6 +1,10 @@
 //! From the plan to a [`Request`]: arguments, secrets as files, the credentials that base images may be pulled with.
 
-use std::{collections::BTreeMap, os::unix::fs::OpenOptionsExt as _, path::PathBuf};
+use std::{
+    collections::BTreeMap,
+    os::unix::fs::OpenOptionsExt as _,
+    path::{Path, PathBuf},
+};
 
 use secrecy::{ExposeSecret as _, SecretString};
 
@@ -29,7 +33,10 @@ pub(crate) async fn make(cx: &Context, plan: &DockerBuildPlan, settings: &Docker
     };
     let ssh_agent = match (plan.ssh, &settings.ssh_agent) {
         (false, _) => None,
-        (true, Some(socket)) => Some(socket.clone()),
+        (true, Some(socket)) => {
+            listens(socket).await?;
+            Some(socket.clone())
+        }
         (true, None) => {
             let text = "ssh: this runner gives builds no ssh agent; set docker_ssh_agent to its socket, or leave ssh out of the plan";
             return Err(Failure::new(FailureKind::InvalidPlan, text));
@@ -64,6 +71,16 @@ pub(crate) async fn make(cx: &Context, plan: &DockerBuildPlan, settings: &Docker
         ca_file: own.ca_file.clone(),
         out: cx.workspace.root().join("image"),
     })
+}
+
+/// Refuses an agent that is not there before a step asks it in vain.
+async fn listens(socket: &Path) -> Result<(), Failure> {
+    let Err(error) = tokio::net::UnixStream::connect(socket).await else { return Ok(()) };
+    let place = socket.display();
+    let text = format!(
+        "ssh: no ssh agent listens at '{place}', as docker_ssh_agent has it: {error}; start it, or correct the setting of this runner"
+    );
+    Err(Failure::new(FailureKind::Io, text))
 }
 
 /// Those of the plan that have a value; null means the Dockerfile's default. What the plan says about the time wins.

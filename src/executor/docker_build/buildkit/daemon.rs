@@ -15,8 +15,11 @@ use std::{
     time::Duration,
 };
 
+use nix::sys::statvfs::statvfs;
+
 use super::super::{Handle, Request, choice};
 use crate::{
+    digest::Digest,
     executor::{Context, Settings, shared::blocking},
     job::{CancelCause, Failure, FailureKind},
     logs::JobLog,
@@ -32,6 +35,8 @@ const SOCKET: &str = "buildkitd.sock";
 const STARTING: Duration = Duration::from_mins(1);
 /// How often is looked whether it does.
 const LOOK: Duration = Duration::from_millis(10);
+/// Caches are given up when less than this is free on their disk.
+const MIN_FREE: u64 = 1 << 30;
 /// Most builds side by side.
 const MOST: usize = 256;
 /// Where control groups are.
@@ -74,6 +79,7 @@ impl Daemon {
             .arg(config)
             .stdout(Output::Quiet)
             .stderr(Output::Quiet);
+        let command = if request.ssh_agent.is_some() { command.env("TMPDIR", short_folder(handle)?) } else { command };
         Ok(Self { command, socket: workspace.join(SOCKET), _lock: lock })
     }
 
@@ -97,6 +103,19 @@ impl Daemon {
             }
         }
     }
+}
+
+/// Where the daemon puts the sockets of ssh agents: their paths may have 107 bytes (unix(7)), too few for a folder in a workspace.
+fn short_name(handle: &Handle) -> PathBuf {
+    std::env::temp_dir().join(format!("br-{}", &Digest::of(handle.name.as_bytes()).hex()[..12]))
+}
+
+/// Makes it.
+fn short_folder(handle: &Handle) -> io::Result<PathBuf> {
+    use std::os::unix::fs::DirBuilderExt as _;
+    let folder = short_name(handle);
+    std::fs::DirBuilder::new().mode(0o700).create(&folder)?;
+    Ok(folder)
 }
 
 /// Resolves when the daemon listens.
@@ -173,6 +192,24 @@ fn forget_containers(root: &Path) {
     }
 }
 
+/// Gives up the caches that nobody uses when their disk is nearly full; says whether it was. A step that filled the disk leaves its files in the cache until
+/// the daemon next collects garbage, and where nothing can be written it never gets that far. Blocking.
+fn make_room(folder: &Path) -> io::Result<bool> {
+    let disk = statvfs(folder)?;
+    if disk.blocks_available().saturating_mul(disk.fragment_size()) >= MIN_FREE {
+        return Ok(false);
+    }
+    let mounted = std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+    for number in 0..MOST {
+        let Ok(lock) = std::fs::File::open(folder.join(format!("{number}.lock"))) else { break };
+        let root = folder.join(number.to_string());
+        if lock.try_lock().is_ok() && root.is_dir() && !mounted.contains(&*root.to_string_lossy()) {
+            fs_err::remove_dir_all(root)?;
+        }
+    }
+    Ok(true)
+}
+
 /// `buildkitd.toml` (buildkit `docs/buildkitd.toml.md`). `maxUsedSpace` is the cap; `reservedSpace` alone is none.
 fn configuration(root: &Path, runtime: &str, limit: u64, request: &Request, handle: &Handle, workspace: &Path) -> Result<String, Failure> {
     let quoted = |text: &str| serde_json::Value::from(text).to_string();
@@ -210,10 +247,10 @@ fn configuration(root: &Path, runtime: &str, limit: u64, request: &Request, hand
     Ok(text)
 }
 
-/// Ends what is left of the daemon and its containers, and removes its control groups.
-pub(super) async fn clean_up(settings: &Settings, handle: &Handle) -> Result<(), Failure> {
-    let (name, folder) = (handle.name.clone(), caches(&settings.state_dir));
-    blocking(move || {
+/// Ends what is left of the daemon and its containers, and removes its control groups, and its cache when the disk is nearly full.
+pub(super) async fn clean_up(cx: &Context, settings: &Settings, handle: &Handle) -> Result<(), Failure> {
+    let (name, folder, short) = (handle.name.clone(), caches(&settings.state_dir), short_name(handle));
+    let dropped = blocking(move || -> Result<bool, Failure> {
         if let Some(execution) = name.strip_prefix("build-runner-") {
             let left = stop_execution(execution);
             if !left.is_empty() {
@@ -221,12 +258,21 @@ pub(super) async fn clean_up(settings: &Settings, handle: &Handle) -> Result<(),
                 std::thread::sleep(Duration::from_millis(200));
             }
         }
+        // Only builds with an agent have it.
+        let _ = std::fs::remove_dir_all(short);
+        let mut dropped = false;
         if folder.is_dir() {
             drop(take(&folder)?);
+            dropped = make_room(&folder)?;
         }
-        Ok(remove_groups(Path::new(GROUPS), &name)?)
+        remove_groups(Path::new(GROUPS), &name)?;
+        Ok(dropped)
     })
-    .await?
+    .await??;
+    if dropped {
+        cx.log.info("dropping the cache of steps: its disk is nearly full");
+    }
+    Ok(())
 }
 
 /// Removes the control groups called `name`: directly below the root (version 2) and below each controller (version 1). Blocking.

@@ -34,7 +34,8 @@ pub(super) enum Diagnosis {
 pub(super) fn diagnose(error: &str, tail: &str) -> Diagnosis {
     let has = |words: &[&str]| words.iter().any(|word| error.contains(word));
     let full = ["no space left on device", "disk quota exceeded"];
-    if has(&full) || full.iter().any(|word| tail.contains(word)) {
+    // Go writes it small, C libraries with a capital.
+    if [error, tail].iter().any(|text| full.iter().any(|words| text.to_ascii_lowercase().contains(words))) {
         return Diagnosis::Machine(FailureKind::DiskFull);
     }
     if has(&["cannot allocate memory", "out of memory"]) {
@@ -164,7 +165,7 @@ mod tests {
             assert_eq!(found, expected, "{error}");
         }
         assert_eq!(
-            diagnose("process \"x\" did not complete successfully: exit code: 1", "tar: x: Cannot write: no space left on device"),
+            diagnose("process \"x\" did not complete successfully: exit code: 1", "tar: x: Cannot write: No space left on device"),
             Diagnosis::Machine(FailureKind::DiskFull)
         );
     }

@@ -36,6 +36,10 @@ pub(super) fn of(cx: &Context, request: &Request, done: &Finished, summary: &Sum
             Failure::new(FailureKind::ToolFailed, format!("{place}: {name} failed with exit code {code}{why}"))
                 .with_tool(if generators { "sbom_generator" } else { "RUN" }, Some(code))
         }
+        Diagnosis::Image { reference, kind } if reference.is_empty() && request.cache.export.is_some() => {
+            let text = "the registry does not take the cache: check that it can be reached, and its user name and password in registries of the plan";
+            Failure::new(kind, format!("cache.to: {text}: {error}"))
+        }
         Diagnosis::Image { reference, kind } => Failure::new(kind, image_text(&place, &reference, kind, &error)),
         Diagnosis::Source => Failure::new(FailureKind::InvalidSource, format!("{place}: {}", source_text(&error))),
         Diagnosis::Plan(field, remedy) => Failure::new(FailureKind::InvalidPlan, format!("{field}: {error}: {remedy}")),

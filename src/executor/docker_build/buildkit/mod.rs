@@ -124,7 +124,7 @@ impl Backend for BuildKit {
         }
     }
 
-    async fn cleanup(&self, _cx: &Context, handle: &Handle) -> Result<(), Failure> {
-        daemon::clean_up(&self.settings, handle).await
+    async fn cleanup(&self, cx: &Context, handle: &Handle) -> Result<(), Failure> {
+        daemon::clean_up(cx, &self.settings, handle).await
     }
 }
