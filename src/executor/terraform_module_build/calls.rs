@@ -120,6 +120,12 @@ impl Calls {
             let text = format!("{at}: the source of module '{}' is computed; whatever it names is not looked for", call.name);
             self.notes.push(Note::Warning(text));
         }
+        if let Source::Address { text, .. } = &call.source
+            && [".\\", "..\\"].iter().any(|start| text.starts_with(start))
+        {
+            let remedy = format!("which is a folder on Windows only and is not packed; write '{}'", text.replace('\\', "/"));
+            self.notes.push(Note::Warning(format!("{at}: module '{}' has the source '{text}', {remedy}", call.name)));
+        }
         let (Some(address), Source::Address { inside, .. }) = (call.source.local(), &call.source) else { return Ok(None) };
         let wrong = |why| CallError { at: at.clone(), name: call.name.clone(), address: address.to_owned(), why };
         let Some(target) = path::resolve(&step.folder, address) else {

@@ -147,7 +147,7 @@ fn what_nobody_asked_for_is_a_warning() {
     let dir = source(&[
         (
             "mod/main.tf",
-            "x = file(\"${path.module}/../shared.json\")\ny = file(\"${path.module}/sub/../ok.json\")\nmodule \"v\" { source = var.v }",
+            "x = file(\"${path.module}/../common.json\")\ny = file(\"${path.module}/sub/../ok.json\")\nmodule \"v\" { source = var.v }\nmodule \"w\" { source = \"..\\\\w\" }",
         ),
         ("mod/ok.json", ""),
         ("mod/test/main.tf", "module \"a\" { source = \"../../gone\" }"),
@@ -157,9 +157,10 @@ fn what_nobody_asked_for_is_a_warning() {
     assert_eq!(
         notes(&package),
         [
-            "mod/main.tf:1: '${path.module}/../shared.json' is not in the package, which has the module's folder and the modules it calls; move \
+            "mod/main.tf:1: '${path.module}/../common.json' is not in the package, which has the module's folder and the modules it calls; move \
              it into the module's folder",
             "mod/main.tf:3: the source of module 'v' is computed; whatever it names is not looked for",
+            "mod/main.tf:4: module 'w' has the source '..\\w', which is a folder on Windows only and is not packed; write '../w'",
             "mod/broken/main.tf:1:1: expected an argument or a block, found ']'; `tofu fmt` shows the place as well (the module itself does not \
              need it)",
             "mod/test/main.tf:1: module 'a' has the source '../../gone', and the source has no folder 'gone'; correct the path (the module \
