@@ -180,6 +180,33 @@ fn a_link_does_not_hide_what_it_leads_to() {
 }
 
 #[test]
+fn what_a_linked_module_calls_lies_beside_what_the_link_leads_to() {
+    let dir = source(&[
+        ("mod/main.tf", "module \"a\" { source = \"./l\" }\nmodule \"d\" { source = \"./deep/m\" }"),
+        ("b/main.tf", "module \"c\" { source = \"../c\" }"),
+        ("c/main.tf", "module \"e\" { source = \"./n\" }"),
+        ("far/e/main.tf", "module \"f\" { source = \"../f\" }"),
+        ("far/f/main.tf", ""),
+        ("mod/s/main.tf", "module \"t\" { source = \"../t\" }"),
+        ("mod/t/main.tf", ""),
+    ]);
+    fs::create_dir(dir.path().join("mod/deep")).expect("made");
+    for (link, target) in [("mod/l", "../b"), ("mod/deep/m", "../s"), ("c/n", "../far/e")] {
+        std::os::unix::fs::symlink(target, dir.path().join(link)).expect("linked");
+    }
+    let package = packed(&dir, "mod").expect("packed");
+    for (file, text) in [
+        ("l/main.tf", "module \"c\" { source = \"../.modules/c\" }"),
+        (".modules/c/n/main.tf", "module \"f\" { source = \"../../far/f\" }"),
+        ("deep/m/main.tf", "module \"t\" { source = \"../../t\" }"),
+        ("s/main.tf", "module \"t\" { source = \"../t\" }"),
+    ] {
+        assert_eq!(content(&package, file), text, "{file}");
+    }
+    assert!(names(&package).contains(&".modules/far/f/main.tf"));
+}
+
+#[test]
 fn large_files_stay_on_disk() {
     let dir = source(&[("mod/main.tf", ""), ("mod/large", &"x".repeat(200 << 10))]);
     let package = packed(&dir, "mod").expect("packed");
