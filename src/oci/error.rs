@@ -190,7 +190,16 @@ impl Error {
     }
 }
 
+/// What a registry answers to a manifest whose blobs it does not have (distribution-spec, "Error Codes").
+const BLOB_UNKNOWN: &str = "MANIFEST_BLOB_UNKNOWN";
+
 impl ResponseError {
+    /// Whether it says that blobs of a manifest are not there.
+    pub(super) fn lacks_blobs(&self) -> bool {
+        // It may be one of several codes, not the first.
+        self.code == BLOB_UNKNOWN || self.detail.contains(BLOB_UNKNOWN)
+    }
+
     fn advice(&self) -> Advice {
         match self.status {
             408 | 425 | 429 | 500 | 502 | 503 | 504 | 522 | 524 => self.retry_after.map_or(Advice::Retry, Advice::RetryAfter),

@@ -91,9 +91,6 @@ impl Blob {
 /// How long a registry may take to know what it was told.
 const READ_BACK: Policy = Policy { tries: 4, min_delay: Duration::from_millis(300), max_delay: Duration::from_secs(3) };
 
-/// What a registry answers to a manifest whose blobs it does not have (distribution-spec, "Error Codes").
-const BLOB_UNKNOWN: &str = "MANIFEST_BLOB_UNKNOWN";
-
 /// Blobs of one package that are pushed at the same time.
 const PARALLEL: usize = 8;
 
@@ -183,20 +180,10 @@ pub async fn push_referrer(cx: Cx<'_>, repository: &Repository, package: Package
     Ok(manifest)
 }
 
-/// Blobs and manifest, by digest. Everybody's referrers share the empty configuration: distribution 2.8 denies for a moment that it has a blob
-/// which another client uploads just then.
+/// Blobs and manifest, by digest.
 async fn store(cx: Cx<'_>, repository: &Repository, package: &Package, manifest: &Descriptor, bytes: &Bytes) -> Result<Accepted, Error> {
-    let advise = |error: &Error| match error {
-        Error::Response(answer) if answer.code == BLOB_UNKNOWN || answer.detail.contains(BLOB_UNKNOWN) => Advice::Retry,
-        // Everything else was tried often enough.
-        _ => Advice::GiveUp,
-    };
-    let tell = |error: &Error, _| tracing::debug!(%error, "pushing a referrer");
-    retry::retry(READ_BACK, cx.cancel, advise, tell, || async {
-        upload_all(cx, repository, package.blobs()).await?;
-        repository.put_manifest(cx, manifest.digest.as_str(), manifest, bytes.clone()).await
-    })
-    .await
+    upload_all(cx, repository, package.blobs()).await?;
+    repository.put_manifest(cx, manifest.digest.as_str(), manifest, bytes.clone()).await
 }
 
 async fn upload_all(cx: Cx<'_>, repository: &Repository, blobs: Vec<&Blob>) -> Result<(), Error> {

@@ -159,12 +159,16 @@ pub(crate) async fn list(
             confirmed.push(entry);
             continue;
         }
-        match repository.manifest(cx, entry.digest.as_str()).await {
-            Ok((descriptor, bytes)) => {
-                let described = describe(descriptor.clone(), &Manifest::parse(&descriptor.media_type, &bytes)?);
-                confirmed.extend(Some(described).filter(|entry| entry.artifact_type.as_deref().is_some_and(&wanted)));
+        let parsed = repository.manifest(cx, entry.digest.as_str()).await.and_then(|(descriptor, bytes)| {
+            let manifest = Manifest::parse(&descriptor.media_type, &bytes)?;
+            Ok(describe(descriptor, &manifest))
+        });
+        match parsed {
+            Ok(described) => confirmed.extend(Some(described).filter(|entry| entry.artifact_type.as_deref().is_some_and(&wanted))),
+            // What nobody can read is not what is wanted; whoever may push must not be able to hide the rest behind it.
+            Err(error @ (Error::NotFound { .. } | Error::Content(_) | Error::Layout(_))) => {
+                tracing::debug!(referrer = %entry.digest, %error, "cannot be read");
             }
-            Err(error) if error.is_not_found() => {}
             Err(error) => return Err(error),
         }
     }

@@ -66,5 +66,5 @@ pub use timeouts::Timeouts;
 
 pub(crate) use macros::one_of;
 pub(crate) use reader::Reader;
-pub(crate) use syntax::{ImageName, shown};
+pub(crate) use syntax::{ImageName, shown, without_userinfo};
 pub(crate) use values::{Decode, Fields};

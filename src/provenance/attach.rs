@@ -9,7 +9,7 @@
 //! Inputs: a [`Record`], the artifacts. Outputs: referrers; the keys `provenance` and `sboms` of the outputs. Invariants: nothing is written under a
 //! tag of the artifact's; done twice it adds nothing the second time; the key is read only when there is something to sign.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use bytes::Bytes;
 use jiff::Timestamp;
@@ -28,10 +28,13 @@ use crate::{
     digest::Digest,
     job::{Artifact, Failure, FailureKind},
     oci::{self, Blob, Cx, Descriptor, Package, Repository, push_referrer},
+    retry::{Advice, Backoff, Policy},
 };
 
 /// Largest SBOM that is attached.
 const MAX_SBOM: usize = 64 << 20;
+/// How long a registry may take to know what was just pushed to it (GitHub's, NVIDIA/k8s-test-infra#390).
+const KNOWN: Policy = Policy { tries: 4, min_delay: Duration::from_millis(300), max_delay: Duration::from_secs(3) };
 
 /// Attaches provenance and SBOMs to the first of `artifacts`. Returns what the outputs say about it: `provenance` `{digest, media_type, key_id}` and,
 /// if there are any, `sboms` `[{digest, media_type, subject}]`, each digest that of the manifest that was attached.
@@ -114,10 +117,18 @@ fn refused(error: oci::Error, repository: &Repository) -> Failure {
     Failure { message, ..failure }
 }
 
+/// The descriptor of what was just pushed.
 async fn describe(cx: Cx<'_>, repository: &Repository, digest: &Digest) -> Result<Descriptor, oci::Error> {
-    let missing = || oci::Error::NotFound { what: format!("manifest {digest}"), repository: repository.display() };
-    let found = repository.find(cx, digest.as_str()).await?.ok_or_else(missing)?;
-    Ok(Descriptor::new(found.media_type, found.digest, found.size))
+    let mut backoff = Backoff::new(KNOWN);
+    loop {
+        if let Some(found) = repository.find(cx, digest.as_str()).await? {
+            return Ok(Descriptor::new(found.media_type, found.digest, found.size));
+        }
+        let Some(wait) = backoff.next(Advice::Retry) else {
+            return Err(oci::Error::NotFound { what: format!("manifest {digest}"), repository: repository.display() });
+        };
+        cx.cancel.run(tokio::time::sleep(wait)).await?;
+    }
 }
 
 /// The manifest that carries the same statement already, signed by the same key.

@@ -134,12 +134,14 @@ fn read(path: &Path) -> Result<(Zeroizing<String>, u32), KeyFileError> {
     let fail = |source| KeyFileError::Read { path: path.to_owned(), source };
     let file = std::fs::File::open(path).map_err(fail)?;
     let metadata = file.metadata().map_err(fail)?;
-    let mut text = Zeroizing::new(String::new());
+    let mut bytes = Zeroizing::new(Vec::new());
     // One byte more than is taken tells a file that is too long; a pipe of somebody's secret store has no length.
-    file.take(MAX_FILE + 1).read_to_string(&mut text).map_err(fail)?;
-    if text.len() as u64 > MAX_FILE {
+    file.take(MAX_FILE + 1).read_to_end(&mut bytes).map_err(fail)?;
+    if bytes.len() as u64 > MAX_FILE {
         return Err(fail(io::Error::new(io::ErrorKind::InvalidData, "longer than any key is")));
     }
+    // A comment may be in any encoding; what is no text at all is then no PEM either.
+    let text = Zeroizing::new(String::from_utf8_lossy(&bytes).into_owned());
     Ok((text, if metadata.is_file() { metadata.permissions().mode() } else { 0 }))
 }
 
@@ -200,6 +202,11 @@ mod tests {
         let error = source.load().expect_err("public").to_string();
         assert!(error.contains("k.pem holds a public key"), "{error}");
         assert_eq!(read_public(&source.path()).expect("a key"), *key.public());
+        std::fs::write(source.path(), key.public().der()).expect("written");
+        assert!(read_public(&source.path()).expect_err("DER").to_string().contains("makes PEM of a key in DER"));
+        let commented = [b"\xe9t\xe9\n", key.public().to_pem().as_bytes()].concat();
+        std::fs::write(source.path(), commented).expect("written");
+        assert_eq!(read_public(&source.path()).expect("a comment in Latin-1"), *key.public());
         std::fs::write(source.path(), " ".repeat(70_000)).expect("written");
         assert!(source.load().expect_err("long").to_string().contains("longer than any key is"));
     }

@@ -30,6 +30,9 @@ pub enum PemError {
     /// No block begins in it.
     #[error("there is no '-----BEGIN' line in it")]
     NoBlock,
+    /// Bytes that no text has.
+    #[error("it is not text; `openssl pkey -inform DER` makes PEM of a key in DER, with -pubin of a public one")]
+    NotText,
     /// A block that never ends, or ends as something else than it began.
     #[error("the block that begins in line {0} has no '-----END' line of the same name")]
     NoEnd(usize),
@@ -49,8 +52,12 @@ pub fn blocks(text: &str) -> Result<Vec<Block>, PemError> {
     if text.len() > MAX_TEXT {
         return Err(PemError::TooLong);
     }
+    if text.contains('\0') {
+        return Err(PemError::NotText);
+    }
     let mut blocks = Vec::new();
-    let mut lines = text.lines().map(str::trim).enumerate();
+    // Editors of other systems begin a file with a byte order mark.
+    let mut lines = text.trim_start_matches('\u{feff}').lines().map(str::trim).enumerate();
     while let Some((index, line)) = lines.next() {
         let Some(label) = line.strip_prefix(BEGIN).and_then(|rest| rest.strip_suffix(DASHES)) else { continue };
         let (mut encoded, mut encrypted, mut ended) = (Zeroizing::new(String::new()), false, false);
@@ -108,6 +115,7 @@ mod tests {
     fn blocks_are_found_among_other_text() {
         let text = format!("for people\n{}\r\n-----BEGIN B-----\nProc-Type: 4,ENCRYPTED\n\nAAAA\n-----END B-----", *block("A", &[7; 100]));
         let found = blocks(&text).expect("two blocks");
+        assert_eq!(blocks(&format!("\u{feff}{}", *block("A", &[7]))).map(|found| found.len()).ok(), Some(1), "a byte order mark");
         assert_eq!((found[0].label.as_str(), found[0].content.as_slice(), found[0].encrypted), ("A", [7; 100].as_slice(), false));
         assert_eq!((found[1].label.as_str(), found[1].encrypted), ("B", true));
         assert!(!format!("{found:?}").contains("[7"), "content may be secret");
@@ -117,6 +125,7 @@ mod tests {
     fn damage_is_named_with_its_line() {
         for (text, expected) in [
             ("", PemError::NoBlock),
+            ("0Y0\u{13}\0", PemError::NotText),
             ("x\n-----BEGIN A-----\nAAAA", PemError::NoEnd(2)),
             ("-----BEGIN A-----\nAAAA\n-----END B-----", PemError::NoEnd(1)),
             ("-----BEGIN A-----\nA*\n-----END A-----", PemError::NotBase64(1)),

@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     digest::Digest,
-    oci::{Cx, Error, Repository},
+    oci::{Cx, Descriptor, Error, Repository, media_type},
 };
 
 /// What came of a check.
@@ -20,6 +20,8 @@ use crate::{
 pub struct Verdict {
     /// The artifact.
     pub digest: Digest,
+    /// It was asked for by digest and is no index: perhaps one platform of an image, whose provenance is the index's.
+    pub may_be_platform: bool,
     /// The statement that holds, and the manifest it came in.
     pub verified: Option<(Digest, Statement)>,
     /// Bundles that do not count, each with the reason.
@@ -40,6 +42,10 @@ impl Verdict {
     #[must_use]
     pub fn reason(&self) -> String {
         match self.rejected.as_slice() {
+            [] if self.may_be_platform => {
+                "there is no attestation; provenance of an image for several platforms hangs on its index: verify the tag, or the index's digest"
+                    .to_owned()
+            }
             [] => "there is no attestation".to_owned(),
             [one] => format!("the attestation {} does not count: {}", one.digest, one.reason),
             several => format!("none of its {} attestations counts", several.len()),
@@ -52,8 +58,9 @@ impl Verdict {
 /// # Errors
 /// When there is no such artifact, or the repository cannot be asked.
 pub async fn verify(cx: Cx<'_>, repository: &Repository, reference: &str, key: &PublicKey) -> Result<Verdict, Error> {
-    let digest = repository.resolve(cx, reference).await?.digest;
-    let mut verdict = Verdict { digest, verified: None, rejected: Vec::new() };
+    let Descriptor { digest, media_type, .. } = repository.resolve(cx, reference).await?;
+    let may_be_platform = reference == digest.as_str() && !media_type::is_index(&media_type);
+    let mut verdict = Verdict { digest, may_be_platform, verified: None, rejected: Vec::new() };
     for Found { digest, bundle } in find::bundles(cx, repository, &verdict.digest).await? {
         match bundle.map_err(|error| error.to_string()).and_then(|bundle| check(&bundle, &verdict.digest, key)) {
             Ok(statement) if verdict.verified.is_none() => verdict.verified = Some((digest, statement)),

@@ -234,3 +234,16 @@ async fn a_tag_that_moves_meanwhile_changes_nothing() {
     assert_eq!(receipt["outputs"]["source"]["digest"], old.as_str());
     assert_eq!(receipt["outputs"]["image"]["platform"], json!({"architecture": "amd64", "os": "linux"}));
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_registry_that_takes_a_moment_to_know_an_image_gets_its_provenance() {
+    let (up, own, runner) = (Fake::start(FakeOptions::default()).await, Fake::start(FakeOptions::default()).await, Runner::new());
+    let image = up.image("app", "1", &[b"layer".to_vec()]);
+    // Before that the copy asks once whether it is there.
+    own.fault(Fault::once("HEAD", format!("/manifests/{image}"), What::Status(404)).after(1).times(2));
+    let pull = json!({"image": format!("{}/app", up.host), "tag": "1"});
+    let run = runner.job(&job(&public(&format!("{}/app", own.host)), &pull)).spawn();
+    let receipt = tokio::task::spawn_blocking(|| run.done().succeeded()).await.unwrap();
+    assert!(receipt["outputs"]["provenance"]["digest"].is_string(), "{receipt:#}");
+    assert_eq!(own.count("HEAD", &format!("/manifests/{image}")), 4, "{:#?}", own.log());
+}

@@ -177,6 +177,20 @@ async fn nested_indexes_travel_whole_and_each_blob_once() {
 }
 
 #[tokio::test]
+async fn a_root_that_lost_its_parts_is_made_whole() {
+    let (bench, source, destination) = (Bench::new(), Fake::start(Options::default()).await, Fake::start(Options::default()).await);
+    let image = source.image("a", "1", &layers(2, 1000));
+    let index = index_of(&[entry(&source, "a", &image, &json!({}))]);
+    let root = source.put_manifest("a", Some("all"), INDEX, &index);
+    // What a clean-up by age leaves of an index.
+    assert_eq!(destination.put_manifest("b", None, INDEX, &index), root);
+    let report = bench.copy(&bench.open(&source, "a"), "all", &bench.open(&destination, "b"), "all").await.unwrap();
+    assert_eq!((report.artifact.digest, report.blobs.uploaded), (root.clone(), 3));
+    assert_eq!(destination.manifest("b", image.as_str()), source.manifest("a", image.as_str()));
+    assert_eq!(destination.tag("b", "all").as_deref(), Some(root.as_str()));
+}
+
+#[tokio::test]
 async fn referrers_and_digest_tags_come_along_whatever_each_side_can() {
     for (has_api, takes_subjects) in [(true, true), (true, false), (false, true), (false, false)] {
         let bench = Bench::new();

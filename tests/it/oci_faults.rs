@@ -521,3 +521,21 @@ async fn a_registry_that_takes_a_moment_to_know_its_tag_is_given_it() {
     assert_eq!(artifact.tag, "1");
     assert_eq!(server.seen("HEAD").len(), 3);
 }
+
+/// Distribution 2.8 while another client mounts the same blob into the repository.
+#[tokio::test]
+async fn a_registry_that_denies_its_blobs_for_a_moment_is_given_it() {
+    const DENIAL: &str = r#"{"errors":[{"code":"DIGEST_INVALID","message":"provided digest did not match uploaded content"},
+                            {"code":"MANIFEST_BLOB_UNKNOWN","message":"blob unknown to registry"}]}"#;
+    for (denials, accepted) in [(2, true), (usize::MAX, false)] {
+        let server = Script::start(move |_, number| if number <= denials { reply(400, &[], DENIAL) } else { reply(201, &[], "") }).await;
+        let (descriptor, bytes) = manifest();
+        let stored = open(&server.host).put_manifest(World::default().cx(), "1", &descriptor, bytes).await;
+        match stored.map_err(failure) {
+            Ok(_) => assert!(accepted),
+            Err((kind, message)) => {
+                assert!(!accepted && kind == FailureKind::RegistryRefused && message.contains("blob unknown"), "{message}");
+            }
+        }
+    }
+}

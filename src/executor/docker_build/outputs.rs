@@ -7,9 +7,12 @@ use crate::{
     executor::shared,
     job::Outputs,
     oci::Repository,
-    plan::{Build, DockerBuildPlan},
+    plan::{self, Build, DockerBuildPlan},
     provenance::Record,
 };
+
+/// Parts of names by which BuildKit knows arguments that hold a secret (its check `SecretsUsedInArgOrEnv`).
+const SECRET: [&str; 10] = ["apikey", "auth", "credential", "credentials", "key", "passwd", "password", "pword", "secret", "token"];
 
 /// The artifact, `image` (the hosted control plane's keys), `platforms` and `steps`.
 pub(crate) fn outputs(pushed: Pushed) -> Outputs {
@@ -41,7 +44,7 @@ pub(crate) fn outputs(pushed: Pushed) -> Outputs {
 /// The parameters of a build: everything of the plan that decides about the image, and no secret.
 pub(crate) fn record(repository: Repository, plan: &Build<DockerBuildPlan>, request: &Request) -> Record {
     let asked = &plan.plan;
-    let args: Map<String, Value> = request.build_args.iter().map(|(name, value)| (name.clone(), Value::from(value.as_str()))).collect();
+    let args: Map<String, Value> = request.build_args.iter().map(|(name, value)| (name.clone(), shown(name, value).into())).collect();
     let secrets: Vec<&String> = asked.secrets.keys().collect();
     let network = Some(request.network.as_str()).filter(|network| *network != "default");
     Record::new(repository)
@@ -55,4 +58,31 @@ pub(crate) fn record(repository: Repository, plan: &Build<DockerBuildPlan>, requ
         .parameter("secret_ids", json!(secrets))
         .parameter("network", network)
         .parameter("sbom_generator", asked.sbom_generator.as_deref())
+}
+
+/// The value of a build argument for everybody who can pull the image: not that of one that is a secret by its name, and URLs without passwords.
+fn shown(name: &str, value: &str) -> String {
+    let name = name.to_ascii_lowercase();
+    let has = |wanted: &[&str]| name.split('_').any(|part| wanted.contains(&part));
+    if has(&SECRET) && !has(&["public"]) { "***".to_owned() } else { plan::without_userinfo(value) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn arguments_that_are_secrets_are_not_told() {
+        for (name, value, expected) in [
+            ("NPM_TOKEN", "npm_1", "***"),
+            ("password", "p", "***"),
+            ("SIGNING_PUBLIC_KEY", "k", "k"),
+            ("MONKEY", "m", "m"),
+            ("PIP_INDEX_URL", "https://u:p@pypi.example/simple", "https://pypi.example/simple"),
+            ("HTTP_PROXY", "http://u:p@proxy:3128", "http://proxy:3128"),
+            ("PROFILE", "a@b://c", "a@b://c"),
+        ] {
+            assert_eq!(shown(name, value), expected, "{name}");
+        }
+    }
 }

@@ -1,5 +1,7 @@
 //! Manifests: found, fetched and stored byte for byte.
 
+use std::cell::Cell;
+
 use bytes::Bytes;
 use reqwest::{
     Method, StatusCode,
@@ -16,7 +18,12 @@ use crate::{
         media_type,
         transport::{Answer, Payload, Request},
     },
+    retry::Advice,
 };
+
+/// How often a registry may deny that it has the blobs of a manifest. Distribution 2.8 does so for a moment while another client
+/// uploads or mounts the same blob: it empties the file that links the blob before it writes it again.
+const DENIALS: usize = 3;
 
 impl Registry {
     fn name(&self, reference: &Reference) -> String {
@@ -123,7 +130,7 @@ impl Registry {
             reason: "the media type has characters that cannot be sent".to_owned(),
         })?;
         let request = Request::new(Method::PUT, url, &scope).header(CONTENT_TYPE, kind).payload(Payload::Bytes(&bytes));
-        self.retrying(cx, || async {
+        let attempt = || async {
             let answer = self.read(cx, &request).await?;
             if !answer.status().is_success() {
                 return Err(answer.into_error(request.name()).await);
@@ -135,7 +142,12 @@ impl Registry {
             };
             answer.finish().await;
             Ok(accepted)
-        })
-        .await
+        };
+        let denied = Cell::new(0);
+        let advise = move |error: &Error| match error {
+            Error::Response(answer) if answer.lacks_blobs() && denied.replace(denied.get() + 1) < DENIALS => Advice::Retry,
+            other => other.advice(),
+        };
+        self.retrying_if(cx, advise, attempt).await
     }
 }

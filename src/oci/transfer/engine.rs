@@ -119,7 +119,16 @@ impl Engine {
             blobs += self.attach(&job, lacking).await?;
         }
         if !unchanged {
-            let accepted = self.put(tag, root).await?;
+            let accepted = match self.put(tag, root).await {
+                Err(Error::Response(answer)) if known && answer.lacks_blobs() => {
+                    // It has the root, and somebody removed of it what we took for granted.
+                    self.log.info(format_args!("{} has {digest} in part: all of it is sent", self.destination.display()));
+                    job.begin();
+                    blobs += self.push_all(&job, &graph).boxed().await?;
+                    self.put(tag, root).await?
+                }
+                answered => answered?,
+            };
             if !accepted.confirms_digest {
                 self.read_back(tag, &digest).await?;
             }
@@ -193,12 +202,7 @@ impl Engine {
             }
             Ok::<_, Error>(known)
         };
-        let push = async {
-            let mut work = Work::default();
-            work.add(self, graph)?;
-            self.push(job, work).await
-        };
-        let (mut ask, mut push) = (Box::pin(ask), Box::pin(push));
+        let (mut ask, mut push) = (Box::pin(ask), Box::pin(self.push_all(job, graph)));
         let known = tokio::select! {
             biased;
             known = &mut ask => known?,
@@ -215,6 +219,13 @@ impl Engine {
             return self.read_config(job, graph).await.map(|()| (true, Tally::default()));
         }
         Ok((false, push.await?))
+    }
+
+    /// Pushes everything below the root.
+    async fn push_all(&self, job: &Arc<Job>, graph: &Graph) -> Result<Tally, Error> {
+        let mut work = Work::default();
+        work.add(self, graph)?;
+        self.push(job, work).await
     }
 
     /// Pushes blobs, then manifests from the leaves up. Returns how the blobs got there.

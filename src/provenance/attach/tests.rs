@@ -139,3 +139,33 @@ async fn why_nothing_holds_is_told_for_each_kind_of_damage() {
     let verdict = verify(bench.cx(), &bench.repository, "1", key.public()).await.expect("asked");
     assert!(verdict.verified.is_some() && verdict.rejected.len() == 4, "one good one is enough: {verdict:?}");
 }
+
+#[tokio::test]
+async fn what_cannot_be_read_hides_nothing_that_can() {
+    let bench = Bench::new();
+    let (artifact, key) = (bench.artifact().await, bench.key("one"));
+    bench.attest(&key, &bench.record(), &artifact).await.expect("attested");
+    // Listed without a type, so that it has to be looked into. Registries store such a thing.
+    let bytes = Bytes::from_static(br#"{"schemaVersion":2,"artifactType":7}"#);
+    let junk = Descriptor::of(oci::media_type::OCI_MANIFEST, &bytes);
+    std::fs::write(bench.folder.path().join("out/blobs/sha256").join(junk.digest.hex()), &bytes).expect("written");
+    let tag = oci::fallback_tag(&artifact.digest);
+    let (_, list) = bench.repository.manifest(bench.cx(), &tag).await.expect("a list");
+    let mut list: Value = serde_json::from_slice(&list).expect("JSON");
+    list["manifests"].as_array_mut().expect("entries").insert(0, json!(junk));
+    let bytes = Bytes::from(list.to_string());
+    let index = Descriptor::of(oci::media_type::OCI_INDEX, &bytes);
+    bench.repository.put_manifest(bench.cx(), &tag, &index, bytes).await.expect("stored");
+    assert_eq!(bench.attached(&artifact).await, 2, "it is listed");
+    let verdict = verify(bench.cx(), &bench.repository, "1", &key.public().expect("a key")).await.expect("asked");
+    assert!(verdict.verified.is_some(), "{verdict:?}");
+}
+
+#[tokio::test]
+async fn a_digest_without_provenance_may_be_a_platform() {
+    let bench = Bench::new();
+    let (artifact, key) = (bench.artifact().await, SigningKey::generate().expect("a key"));
+    let reason = async |reference: &str| verify(bench.cx(), &bench.repository, reference, key.public()).await.expect("asked").reason();
+    assert_eq!(reason("1").await, "there is no attestation");
+    assert!(reason(artifact.digest.as_str()).await.contains("hangs on its index: verify the tag"));
+}
