@@ -147,7 +147,7 @@ fn a_private_base_image_is_pulled_with_the_credentials_of_the_plan_alone() {
 #[test]
 fn what_fails_is_named_with_its_line_and_its_last_words() {
     require_buildkit!();
-    let runner = runner(&format!("{SHELL}RUN echo first; echo last words >&2; exit 7\n"));
+    let runner = runner(&format!("{SHELL}RUN echo first >&2; echo last words >&2; exit 7\n"));
     let failure = build(&runner, &json!({}), &layout()).done().failed(1, "ToolFailed");
     assert_eq!(failure["exit_code"], 7);
     let message = failure["message"].as_str().unwrap();

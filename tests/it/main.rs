@@ -20,6 +20,7 @@ mod docker_buildah;
 mod docker_buildkit;
 mod docker_buildkit_sbom;
 mod docker_engine;
+mod docker_rootless;
 mod doctor;
 mod git_local;
 mod git_remote;

@@ -103,6 +103,15 @@ impl Invocation {
         self
     }
 
+    /// Lets another program run it: one that takes the command line as its last arguments.
+    pub(crate) fn through<S: AsRef<OsStr>>(self, wrapper: impl IntoIterator<Item = S>) -> Self {
+        let mut wrapper = wrapper.into_iter();
+        let mut command = Command::new(wrapper.next().unwrap());
+        command.args(wrapper).arg(self.0.get_program()).args(self.0.get_args()).env_clear();
+        command.envs(self.0.get_envs().filter_map(|(name, value)| Some((name, value?)))).current_dir(self.0.get_current_dir().unwrap());
+        Self(command)
+    }
+
     /// Runs it to its end.
     pub(crate) fn done(mut self) -> Run {
         Run(process::output(&mut self.0))

@@ -6,7 +6,7 @@
 //! Called by the buildah and engine backends. Blocking.
 
 use std::{
-    io::{self, Write as _},
+    io::{self, Write},
     path::{Path, PathBuf},
 };
 
@@ -14,7 +14,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use crate::{
-    digest::Digest,
+    digest::{Algorithm, Digest, Hasher},
     job::{Failure, FailureKind, Platform},
     oci::{Descriptor, media_type},
 };
@@ -124,6 +124,38 @@ fn set_times(config: &mut Value, times: Times, epoch: u64) {
     config.insert("created".to_owned(), json!(epoch));
     for key in ["container", "container_config", "docker_version", "moby.buildkit.buildinfo.v1", "moby.buildkit.cache.v0"] {
         config.remove(key);
+    }
+}
+
+/// Hashes and counts what goes through.
+#[derive(Debug)]
+pub(super) struct Hashing<W> {
+    inner: W,
+    hasher: Hasher,
+    size: u64,
+}
+
+impl<W> Hashing<W> {
+    pub(super) fn new(inner: W) -> Self {
+        Self { inner, hasher: Hasher::new(Algorithm::Sha256), size: 0 }
+    }
+
+    /// What it wrote to, the digest and the number of bytes.
+    pub(super) fn finish(self) -> (W, Digest, u64) {
+        (self.inner, self.hasher.finish(), self.size)
+    }
+}
+
+impl<W: Write> Write for Hashing<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let count = self.inner.write(bytes)?;
+        self.hasher.update(&bytes[..count]);
+        self.size += count as u64;
+        Ok(count)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.inner.flush()
     }
 }
 

@@ -24,6 +24,7 @@ mod engine;
 mod flags;
 mod image;
 mod last_lines;
+mod layer;
 mod layout;
 mod outputs;
 mod request;

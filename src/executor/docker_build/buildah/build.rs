@@ -2,7 +2,6 @@
 
 use std::{path::Path, sync::Arc};
 
-use nix::unistd::geteuid;
 use serde_json::Value;
 
 use super::{
@@ -12,13 +11,13 @@ use super::{
     },
     Buildah,
     cleanup::{self, scrub},
-    dialect,
+    dialect, export,
     failure::Evidence,
     files::Files,
     invocation::Invocation,
     pool::Store,
     progress::Progress,
-    sandbox::{Isolation, Sandbox},
+    sandbox::{Isolation, Sandbox, Users},
 };
 use crate::{
     digest::Digest,
@@ -43,22 +42,27 @@ pub(super) async fn build(backend: &Buildah, cx: &Context, request: &Request, ha
         let text = "network: steps without a network need a container runtime (runc or crun) and the right to use it on this runner";
         return Err(Failure::new(FailureKind::ToolMissing, text));
     }
-    tell(cx, request, sandbox);
+    tell(cx, request, &sandbox);
     let (pool, owner) = (backend.pool.clone(), handle.name.clone());
     let (store, before) = blocking(move || Store::take(&pool, &owner)).await??;
     let store = Arc::new(store);
     if let Some(before) = before {
         cx.log.info("cleaning up after a build that was killed");
-        scrub(cx, &store, &Handle { name: before }).await?;
+        scrub(cx, &sandbox, &store, &Handle { name: before }).await?;
         fs_err::write(store.folder().join("owner"), &handle.name)?;
     }
-    let driver = driver(cx, &store).await?;
+    if !store.is_of(sandbox.users.key()) {
+        cx.log.info("dropping the cache of steps: builds had other user ids when it was made");
+        cleanup::wipe(cx, &sandbox, &store).await?;
+    }
+    store.note_users(sandbox.users.key())?;
+    let driver = driver(cx, &sandbox, &store).await?;
     let dockerfile = {
         let file = request.dockerfile.clone();
         blocking(move || Dockerfile::read(&file)).await?
     };
     let images = dockerfile.images(&request.build_args);
-    let mut files = Files::bare(&cx.workspace.folder("buildah")?, &store, driver)?;
+    let mut files = Files::bare(&cx.workspace.folder("buildah")?, &store, driver, &sandbox.users)?;
     files.fill(request, &images)?;
     let invocation = Invocation { cx, sandbox, files: &files };
 
@@ -77,46 +81,50 @@ pub(super) async fn build(backend: &Buildah, cx: &Context, request: &Request, ha
         let progress = Progress::new(&cx.log);
         let done = invocation.build(request, handle, &dockerfile, *platform, mark).tap(progress.tap()).run(&cx.cancel, &cx.log).await?;
         if !done.exit.is_success() {
-            return Err(Evidence::of(request, &dockerfile, &progress, &done).failure());
+            return Err(invocation.sandbox.explain(Evidence::of(request, &dockerfile, &progress, &done).failure()));
         }
         progress.finish();
         steps.total += progress.steps().total;
         steps.cached += progress.steps().cached;
         let image = fs_err::read_to_string(files.path("iid"))?;
         let image = image.trim().trim_start_matches("sha256:");
-        invocation.push(request, image, &number.to_string()).stdout(Output::Quiet).run(&cx.cancel, &cx.log).await?.success()?;
+        export::image(&invocation, request, handle, image, number).await?;
     }
     let materials = materials(&invocation, &images).await?;
     let (out, epoch) = (request.out.clone(), request.epoch);
     cx.cancel.run(blocking(move || date(&out, mark, epoch))).await???;
-    cleanup::keep(backend, cx, &store).await?;
+    cleanup::keep(backend, cx, &invocation.sandbox, &store).await?;
     Ok(Built { layout: request.out.clone(), materials, sboms: Vec::new(), steps, version })
 }
 
 /// Says how the steps will run, and what of the request cannot be had.
-fn tell(cx: &Context, request: &Request, sandbox: Sandbox) {
-    let runtime = sandbox.isolation.runtime().map(|runtime| format!(" ({runtime})")).unwrap_or_default();
+fn tell(cx: &Context, request: &Request, sandbox: &Sandbox) {
     let network = if request.network == Network::None { "no network" } else { "the machine's network" };
-    cx.log.info(format_args!("isolation of steps: {}{runtime}, {network}", sandbox.isolation.as_str()));
+    cx.log.info(format_args!("isolation of steps: {sandbox}, {network}"));
+    if let Users::One(why) = &sandbox.users {
+        cx.log.warn(format_args!(
+            "files of other users than root become root's, so layers may differ from those that other runners build, because builds have one user id here: {why}"
+        ));
+    }
     if request.cache.import.len() > 1 {
         cx.log.warn("buildah takes cached steps from one repository: only the first of cache.from is used");
     }
 }
 
 /// The driver of the store: overlay where the kernel takes it, which has no copies of whole layers.
-async fn driver(cx: &Context, store: &Store) -> Result<&'static str, Failure> {
+async fn driver(cx: &Context, sandbox: &Sandbox, store: &Store) -> Result<&'static str, Failure> {
     if let Some(driver) = store.driver() {
         return Ok(driver);
     }
-    let files = Files::bare(&cx.workspace.folder("buildah")?, store, "overlay")?;
-    let invocation = Invocation { cx, sandbox: Sandbox::none(), files: &files };
+    let files = Files::bare(&cx.workspace.folder("buildah")?, store, "overlay", &sandbox.users)?;
+    let invocation = Invocation { cx, sandbox: sandbox.of_store(), files: &files };
     let trial = invocation.store(&["info"]).stdout(Output::Quiet).stderr(Output::Quiet).run(&cx.cancel, &cx.log).await?;
     if trial.exit.is_success() {
         return Ok("overlay");
     }
     let reason = trial.tail.last().map_or("", String::as_str);
     cx.log.info(format_args!("layers are kept as copies (vfs), for overlay does not work here: {reason}"));
-    cleanup::wipe(cx, store, geteuid().is_root()).await?;
+    cleanup::wipe(cx, sandbox, store).await?;
     Ok("vfs")
 }
 
@@ -150,10 +158,10 @@ fn date(out: &Path, mark: u64, epoch: u64) -> Result<(), Failure> {
     let layout = Layout::at(out)?;
     let mut images = Vec::new();
     for entry in &exported {
-        let manifest = layout.json(&entry.digest)?;
-        let part = |key: &str| manifest[key].clone();
-        let config: Descriptor = serde_json::from_value(part("config")).map_err(|error| layout::unreadable("manifest", &error))?;
-        let layers: Vec<Descriptor> = serde_json::from_value(part("layers")).map_err(|error| layout::unreadable("manifest", &error))?;
+        let manifest = export::manifest(&layout, entry)?;
+        let config = export::descriptor(&manifest["config"])?;
+        let layers: Result<Vec<_>, _> = manifest["layers"].as_array().into_iter().flatten().map(export::descriptor).collect();
+        let layers = layers?;
         images.push(layout.image(layout.json(&config.digest)?, &layers, Times::Marked(mark), epoch)?);
     }
     layout.finish(images)

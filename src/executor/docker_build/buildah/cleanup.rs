@@ -1,11 +1,13 @@
 //! Leaving nothing behind: working containers, mounts, control groups, and more layers than the cache may have.
 
-use std::{path::Path, sync::Arc};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use nix::{
     mount::{MntFlags, umount2},
     sys::statvfs::statvfs,
-    unistd::geteuid,
 };
 
 use super::{
@@ -13,11 +15,11 @@ use super::{
     files::Files,
     invocation::Invocation,
     pool::Store,
-    sandbox::{self, Sandbox},
+    sandbox::{self, Sandbox, Users},
 };
 use crate::{
     executor::{Context, docker_build::Handle, shared::blocking},
-    job::Failure,
+    job::{Failure, FailureKind},
     process::Output,
 };
 
@@ -28,38 +30,39 @@ const MIN_FREE: u64 = 1 << 30;
 pub(super) async fn cleanup(backend: &Buildah, cx: &Context, handle: &Handle) -> Result<(), Failure> {
     let (pool, owner) = (backend.pool.clone(), handle.name.clone());
     if let Some(store) = blocking(move || Store::left_by(&pool, &owner)).await?? {
-        let store = Arc::new(store);
-        scrub(cx, &store, handle).await?;
-        keep(backend, cx, &store).await?;
+        let (store, sandbox) = (Arc::new(store), Sandbox::find(cx).await?);
+        scrub(cx, &sandbox, &store, handle).await?;
+        keep(backend, cx, &sandbox, &store).await?;
     }
     let handle = handle.clone();
     blocking(move || sandbox::remove_cgroups(&handle)).await?
 }
 
 /// Removes what a build that did not end well left in its store.
-pub(super) async fn scrub(cx: &Context, store: &Arc<Store>, handle: &Handle) -> Result<(), Failure> {
+pub(super) async fn scrub(cx: &Context, sandbox: &Sandbox, store: &Arc<Store>, handle: &Handle) -> Result<(), Failure> {
     let (here, handle) = (Arc::clone(store), handle.clone());
     blocking(move || {
         unmount_below(here.folder());
-        // Counts of mounts that are no more.
-        remove_tree(&here.run())?;
         sandbox::remove_cgroups(&handle)
     })
     .await??;
+    // With counts of mounts that are no more.
+    remove(cx, sandbox, &[store.run(), store.tmp()]).await?;
     let Some(driver) = store.driver() else { return Ok(()) };
-    let files = Files::bare(&cx.workspace.folder("buildah")?, store, driver)?;
-    let invocation = Invocation { cx, sandbox: Sandbox::none(), files: &files };
+    let files = Files::bare(&cx.workspace.folder("buildah")?, store, driver, &sandbox.users)?;
+    let invocation = Invocation { cx, sandbox: sandbox.of_store(), files: &files };
     let removed = invocation.store(&["rm", "--all"]).stdout(Output::Quiet).run(&cx.cancel, &cx.log).await?;
     if !removed.exit.is_success() {
         cx.log.warn("the store of the build is broken: giving it up, and the steps that were cached in it");
-        wipe(cx, store, geteuid().is_root()).await?;
+        wipe(cx, sandbox, store).await?;
     }
     let here = Arc::clone(store);
     blocking(move || unmount_below(here.folder())).await
 }
 
 /// Leaves the store to the next build, unless the cache is too large or the disk too full.
-pub(super) async fn keep(backend: &Buildah, cx: &Context, store: &Arc<Store>) -> Result<(), Failure> {
+pub(super) async fn keep(backend: &Buildah, cx: &Context, sandbox: &Sandbox, store: &Arc<Store>) -> Result<(), Failure> {
+    remove(cx, sandbox, &[store.tmp()]).await?;
     let (here, pool) = (Arc::clone(store), backend.pool.clone());
     let (taken, free) = blocking(move || -> std::io::Result<(u64, u64)> {
         let disk = statvfs(here.folder())?;
@@ -69,7 +72,7 @@ pub(super) async fn keep(backend: &Buildah, cx: &Context, store: &Arc<Store>) ->
     if taken > backend.cache_limit || free < MIN_FREE {
         let (taken, free) = (taken >> 20, free >> 20);
         cx.log.info(format_args!("dropping the cache of steps: it has {taken} MiB, and {free} MiB are free on its disk"));
-        wipe(cx, store, geteuid().is_root()).await?;
+        wipe(cx, sandbox, store).await?;
     }
     let (here, pool) = (Arc::clone(store), backend.pool.clone());
     blocking(move || {
@@ -80,14 +83,27 @@ pub(super) async fn keep(backend: &Buildah, cx: &Context, store: &Arc<Store>) ->
     Ok(())
 }
 
-/// Empties a store. Without privileges, its files belong to users that exist only in buildah's user namespace.
-pub(super) async fn wipe(cx: &Context, store: &Store, root: bool) -> Result<(), Failure> {
-    let folders = [store.root(), store.run()];
-    if !root && folders[0].exists() {
-        let remove = cx.workspace.command("buildah").args(["unshare", "rm", "-rf"]).args(&folders);
-        remove.stdout(Output::Quiet).run(&cx.cancel, &cx.log).await?.success()?;
+/// Empties a store.
+pub(super) async fn wipe(cx: &Context, sandbox: &Sandbox, store: &Store) -> Result<(), Failure> {
+    let Err(mut failure) = remove(cx, sandbox, &[store.root(), store.run(), store.tmp()]).await else { return Ok(()) };
+    if sandbox.users != Users::All && failure.kind == FailureKind::ToolFailed {
+        let text = format!("'{}' has files of users that this runner does not have any more; remove it as root", store.folder().display());
+        failure = Failure { evidence: failure.evidence, ..Failure::new(FailureKind::Io, text) };
     }
-    blocking(move || folders.iter().try_for_each(|folder| remove_tree(folder))).await??;
+    Err(failure)
+}
+
+/// Removes folders of a store. Without privileges, what is in them may belong to users that exist only in a user namespace.
+async fn remove(cx: &Context, sandbox: &Sandbox, folders: &[PathBuf]) -> Result<(), Failure> {
+    let there: Vec<PathBuf> = folders.iter().filter(|folder| folder.exists()).cloned().collect();
+    if there.is_empty() {
+        return Ok(());
+    }
+    if sandbox.users == Users::All {
+        return Ok(blocking(move || there.iter().try_for_each(|folder| remove_tree(folder))).await??);
+    }
+    let rm = sandbox.of_store().command("rm", |program| cx.workspace.command(program)).args(["-rf", "--"]).args(there);
+    rm.stdout(Output::Quiet).stderr(Output::Quiet).run(&cx.cancel, &cx.log).await?.success()?;
     Ok(())
 }
 

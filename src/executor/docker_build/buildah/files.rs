@@ -5,6 +5,7 @@
 
 use std::{
     collections::BTreeSet,
+    ffi::OsString,
     fmt::Write as _,
     io::{self, Write as _},
     path::{Path, PathBuf},
@@ -14,7 +15,7 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use secrecy::ExposeSecret as _;
 use serde_json::{Map, Value, json};
 
-use super::{super::dockerfile, pool::Store};
+use super::{super::dockerfile, pool::Store, sandbox::Users};
 use crate::{executor::docker_build::Request, oci::is_loopback};
 
 /// Where the machine says which signatures images must have.
@@ -28,13 +29,24 @@ pub(super) struct Files {
     pub(super) certificates: bool,
     /// The trust policy to use, when the machine has none.
     pub(super) policy: Option<PathBuf>,
+    /// Where temporary files go.
+    pub(super) tmp: PathBuf,
+    /// What has to be said again in arguments without root, where buildah looks for the store in the home folder whatever `storage.conf` says.
+    pub(super) rootless: Vec<OsString>,
 }
 
 impl Files {
     /// Writes everything that does not depend on the request.
-    pub(super) fn bare(folder: &Path, store: &Store, driver: &str) -> io::Result<Self> {
+    pub(super) fn bare(folder: &Path, store: &Store, driver: &str, users: &Users) -> io::Result<Self> {
         fs_err::create_dir_all(folder.join("registries.d"))?;
-        let files = Self { folder: folder.to_owned(), certificates: false, policy: None };
+        fs_err::create_dir_all(store.tmp())?;
+        let files = Self {
+            folder: folder.to_owned(),
+            certificates: false,
+            policy: None,
+            tmp: store.tmp(),
+            rootless: rootless(store, driver, users),
+        };
         let storage = format!(
             "[storage]\ndriver = {}\ngraphroot = {}\nrunroot = {}\n",
             quoted(driver),
@@ -86,6 +98,19 @@ impl Files {
         use fs_err::os::unix::fs::OpenOptionsExt as _;
         fs_err::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(self.path(name))?.write_all(content)
     }
+}
+
+/// Where the store is and how it is kept, for a user without rights.
+fn rootless(store: &Store, driver: &str, users: &Users) -> Vec<OsString> {
+    let mut args: Vec<OsString> = match users {
+        Users::All => return Vec::new(),
+        _ => vec!["--root".into(), store.root().into(), "--runroot".into(), store.run().into(), "--storage-driver".into(), driver.into()],
+    };
+    if matches!(users, Users::One(_)) {
+        // Hardly a base image has files of root alone.
+        args.extend(["--storage-opt".into(), format!("{driver}.ignore_chown_errors=true").into()]);
+    }
+    args
 }
 
 /// Short names are Docker Hub's, as Docker has it, and `insecure` hosts may speak HTTP.

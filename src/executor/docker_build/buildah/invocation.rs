@@ -1,6 +1,6 @@
 //! The command lines.
 
-use std::ffi::OsString;
+use std::{ffi::OsString, path::Path};
 
 use super::{dialect, files::Files, sandbox::Sandbox};
 use crate::{
@@ -27,17 +27,21 @@ impl Invocation<'_> {
     fn buildah(&self) -> Command {
         let run = self.cx.workspace.tmp();
         self.sandbox
-            .command(self.cx)
+            .command("buildah", |program| self.cx.workspace.command(program))
             .env("CONTAINERS_STORAGE_CONF", self.files.path("storage.conf"))
             .env("CONTAINERS_CONF", self.files.path("containers.conf"))
             .env("CONTAINERS_REGISTRIES_CONF", self.files.path("registries.conf"))
             .env("REGISTRY_AUTH_FILE", self.files.path("auth.json"))
             .env("DOCKER_CONFIG", self.cx.workspace.home())
             .env("XDG_RUNTIME_DIR", run)
+            .env("TMPDIR", &self.files.tmp)
+            .args(&self.files.rootless)
             .arg("--registries-conf")
             .arg(self.files.path("registries.conf"))
             .arg("--registries-conf-dir")
             .arg(self.files.path("registries.d"))
+            .arg("--short-name-alias-conf")
+            .arg(self.files.path("aliases.conf"))
             .arg("--default-mounts-file")
             .arg(self.files.path("mounts.conf"))
             .remedy(crate::executor::Tool::BUILDAH.install)
@@ -67,7 +71,7 @@ impl Invocation<'_> {
         flags.value("--file", &request.dockerfile);
         let mut ignore = request.dockerfile.clone().into_os_string();
         ignore.push(".dockerignore");
-        if std::path::Path::new(&ignore).is_file() {
+        if Path::new(&ignore).is_file() {
             flags.value("--ignorefile", ignore);
         }
         if let Some(policy) = &self.files.policy {
@@ -92,14 +96,40 @@ impl Invocation<'_> {
         self.buildah().arg("build").args(fixed).args(flags).arg(&request.context).cwd(&request.context)
     }
 
-    /// Writes an image into the layout at the request's place, under the name `tag`.
-    pub(super) fn push(&self, request: &Request, image: &str, tag: &str) -> Command {
-        let mut target = OsString::from("oci:");
-        target.push(&request.out);
-        target.push(format!(":{tag}"));
-        let policy = self.files.policy.iter().flat_map(|policy| [OsString::from("--signature-policy"), policy.clone().into()]);
-        self.buildah().args(["push", "--quiet", "--format", "oci"]).args(policy).arg(image).arg(target)
+    /// Writes an image of the store into the layout at `out`, under the name `number`.
+    pub(super) fn push(&self, image: &str, out: &Path, number: usize) -> Command {
+        self.push_to(image, in_layout(out, number), None)
     }
+
+    /// Writes an image of the store into a folder, with layers as they are.
+    pub(super) fn unpack(&self, image: &str, folder: &Path) -> Command {
+        let mut target = OsString::from("dir:");
+        target.push(folder);
+        self.push_to(image, target, Some("--disable-compression"))
+    }
+
+    fn push_to(&self, image: &str, target: OsString, more: Option<&str>) -> Command {
+        self.buildah().args(["push", "--quiet", "--format", "oci"]).args(more).args(self.policy()).arg(image).arg(target)
+    }
+
+    /// Copies an image from one layout to another and compresses its layers, by way of the list `list`.
+    pub(super) fn compress(&self, list: &str, from: &Path, out: &Path, number: usize) -> [Command; 3] {
+        let manifest = |verb: &str| self.buildah().args(["manifest", verb]);
+        let push = manifest("push").args(["--all", "--rm", "--quiet", "--format", "oci"]).args(self.policy());
+        [manifest("create").arg(list), manifest("add").arg(list).arg(in_layout(from, number)), push.arg(list).arg(in_layout(out, number))]
+    }
+
+    fn policy(&self) -> impl Iterator<Item = OsString> {
+        self.files.policy.iter().flat_map(|policy| [OsString::from("--signature-policy"), policy.clone().into()])
+    }
+}
+
+/// `oci:FOLDER:NUMBER`.
+fn in_layout(folder: &Path, number: usize) -> OsString {
+    let mut text = OsString::from("oci:");
+    text.push(folder);
+    text.push(format!(":{number}"));
+    text
 }
 
 /// buildah keeps a cache in a repository, and makes up the tags.

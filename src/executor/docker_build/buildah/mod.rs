@@ -17,14 +17,16 @@
 mod build;
 mod cleanup;
 mod dialect;
+mod export;
 mod failure;
 mod files;
 mod invocation;
 mod pool;
 mod progress;
 mod sandbox;
+mod trial;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use async_trait::async_trait;
 
@@ -32,7 +34,11 @@ use super::{Backend, Built, Handle, Request, choice};
 use crate::{
     executor::{Context, Readiness, Settings, Tool},
     job::Failure,
+    logs::JobLog,
+    process::Environment,
+    shutdown::Cancel,
 };
+use sandbox::{Forbidden, Users};
 
 /// Builds with buildah.
 #[derive(Debug, Clone)]
@@ -59,9 +65,19 @@ impl Backend for Buildah {
     }
 
     async fn probe(&self) -> Readiness {
-        match Tool::BUILDAH.look().await {
-            Ok(found) => Readiness::Ready(found.version),
-            Err(unusable) => Readiness::NotReady { reason: unusable.to_string(), remedy: Tool::BUILDAH.install.to_owned() },
+        let not_ready = |reason: String, remedy: &str| Readiness::NotReady { reason, remedy: remedy.to_owned() };
+        let found = match Tool::BUILDAH.look().await {
+            Ok(found) => found,
+            Err(unusable) => return not_ready(unusable.to_string(), Tool::BUILDAH.install),
+        };
+        let environment = Environment::of_runner(Path::new("/"), Path::new("/tmp"));
+        match trial::sandbox(&environment, &Cancel::new(), &JobLog::discard()).await {
+            Ok(Ok(sandbox)) => Readiness::Ready(match sandbox.users {
+                Users::All => found.version,
+                users => format!("{}, {users}", found.version),
+            }),
+            Ok(Err(forbidden)) => not_ready(forbidden.to_string(), Forbidden::REMEDY),
+            Err(cancelled) => not_ready(cancelled.to_string(), "try again"),
         }
     }
 

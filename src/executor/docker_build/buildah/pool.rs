@@ -5,7 +5,9 @@
 //!   lock      held while a build uses the store
 //!   owner     the handle of that build; left behind by one that was killed
 //!   size      bytes that its layers take, as of the last build
-//!   root/     images and layers; run/: what is mounted, made anew for every build
+//!   users     whose files are in it: the map of user ids of the builds that made it
+//!   root/     images and layers
+//!   run/, tmp/: what is mounted, and temporary files of steps, whoever they belong to; made anew for every build
 //! ```
 
 use std::{
@@ -74,6 +76,21 @@ impl Store {
     /// What is mounted.
     pub(super) fn run(&self) -> PathBuf {
         self.folder.join("run")
+    }
+
+    /// Temporary files. They are not in the workspace, for without privileges steps make files there that only a user namespace can remove.
+    pub(super) fn tmp(&self) -> PathBuf {
+        self.folder.join("tmp")
+    }
+
+    /// Whether its files are those of builds with these users.
+    pub(super) fn is_of(&self, users: &str) -> bool {
+        !self.root().exists() || fs_err::read_to_string(self.folder.join("users")).is_ok_and(|found| found == users)
+    }
+
+    /// Writes down whose files it is going to have.
+    pub(super) fn note_users(&self, users: &str) -> io::Result<()> {
+        fs_err::write(self.folder.join("users"), users)
     }
 
     /// Its folder.

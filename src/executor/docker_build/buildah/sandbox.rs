@@ -1,20 +1,21 @@
-//! What the machine lets a build have: namespaces of its own, a container runtime, or no more than `chroot`.
+//! What the machine lets a build have: namespaces of its own, user ids, a container runtime, or no more than `chroot`.
+//!
+//! Inputs: what [`super::trial`] found out. Outputs: how `buildah` is started, and how its steps run. Invariants: without privileges buildah is
+//! started in a user namespace and never makes one itself, for then it would keep its store in the home folder and refuse a user who
+//! has no name.
+//!
+//! Called by the probe, by builds and by clean-up.
 
 use std::path::Path;
 
-use nix::unistd::{AccessFlags, access, geteuid};
+use nix::unistd::{Uid, geteuid};
 
+use super::trial;
 use crate::{
     executor::{Context, docker_build::Handle},
     job::{Failure, FailureKind},
-    process::{Command, Output},
+    process::Command,
 };
-
-/// Makes mounts and processes of a build end with it: `unshare(1)` dies with its child and the child with it, and a mount namespace with
-/// the last process in it.
-const WRAPPER: &[&str] = &["--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "--"];
-/// Folders where control groups can be made: version 2, or a controller of version 1.
-const CGROUPS: &[&str] = &["/sys/fs/cgroup/cgroup.procs", "/sys/fs/cgroup/pids", "/sys/fs/cgroup/memory"];
 
 /// How steps are kept apart from the machine (`buildah-build(1)`, `--isolation`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,48 +47,118 @@ impl Isolation {
     }
 }
 
+/// The users that files of a build and its steps can have.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Users {
+    /// The machine's.
+    All,
+    /// Root and a range of ids, mapped like this.
+    Range(String),
+    /// Root alone; why there is no range.
+    One(String),
+}
+
+impl Users {
+    /// What decides whether two builds can share a store: files made with one map of users are somebody else's with another.
+    pub(super) fn key(&self) -> &str {
+        match self {
+            Self::All => "all",
+            Self::Range(map) => map,
+            Self::One(_) => "one",
+        }
+    }
+}
+
+impl std::fmt::Display for Users {
+    /// For the log and for `doctor`.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::All => "as root",
+            Self::Range(_) => "without root, with the user ids of /etc/subuid",
+            Self::One(_) => "without root, with one user id",
+        })
+    }
+}
+
+/// Why there can be no build: what `unshare(1)` said.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("buildah needs root or user namespaces, and user {user} may make none ({why})")]
+pub(super) struct Forbidden {
+    pub(super) user: Uid,
+    pub(super) why: String,
+}
+
+impl Forbidden {
+    /// What to do about it.
+    pub(super) const REMEDY: &str = "allow user namespaces (sysctls user.max_user_namespaces and kernel.unprivileged_userns_clone or \
+         kernel.apparmor_restrict_unprivileged_userns; in a container a seccomp profile that allows unshare and mount), or set buildkit_address to a BuildKit daemon";
+}
+
+impl From<Forbidden> for Failure {
+    fn from(forbidden: Forbidden) -> Self {
+        Self::new(FailureKind::ToolMissing, format!("{forbidden}: {}", Forbidden::REMEDY))
+    }
+}
+
 /// What was found.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(super) struct Sandbox {
-    /// Whether buildah runs in namespaces of its own.
-    wrapped: bool,
+    /// Arguments of `unshare` that make the namespaces in which buildah runs; empty for those of the runner.
+    pub(super) namespaces: Vec<&'static str>,
+    /// Whose files and processes there are.
+    pub(super) users: Users,
     /// How its steps run.
     pub(super) isolation: Isolation,
 }
 
 impl Sandbox {
-    /// Looks what can be had, in a few milliseconds.
+    /// What can be had here.
     pub(super) async fn find(cx: &Context) -> Result<Self, Failure> {
-        let root = geteuid().is_root();
-        let environment = cx.workspace.environment();
-        let runtime = ["crun", "runc"].into_iter().find(|runtime| environment.find(runtime).is_some());
-        let wrapped = root && environment.find("unshare").is_some() && {
-            let trial = cx.workspace.command("unshare").args(WRAPPER).arg("true").stdout(Output::Quiet).stderr(Output::Quiet);
-            trial.run(&cx.cancel, &cx.log).await.is_ok_and(|done| done.exit.is_success())
-        };
-        cx.cancel.check()?;
-        let isolation = match runtime {
-            Some(runtime) if root && wrapped && cgroups_can_be_made() => Isolation::Oci(runtime),
-            Some(runtime) if !root => Isolation::Rootless(runtime),
-            _ => Isolation::Chroot,
-        };
-        Ok(Self { wrapped, isolation })
+        Ok(trial::sandbox(&cx.workspace.environment(), &cx.cancel, &cx.log).await??)
     }
 
-    /// For clean-up: no steps run.
-    pub(super) const fn none() -> Self {
-        Self { wrapped: false, isolation: Isolation::Chroot }
+    /// For work on the store: no steps run, and as root buildah has to see the mounts that were left behind.
+    pub(super) fn of_store(&self) -> Self {
+        let namespaces = if self.users == Users::All { Vec::new() } else { self.namespaces.clone() };
+        Self { namespaces, users: self.users.clone(), isolation: Isolation::Chroot }
     }
 
-    /// A buildah command in the sandbox.
-    pub(super) fn command(&self, cx: &Context) -> Command {
-        if self.wrapped { cx.workspace.command("unshare").args(WRAPPER).arg("buildah") } else { cx.workspace.command("buildah") }
+    /// A command in the sandbox; `command` makes one of a program.
+    pub(super) fn command(&self, program: &'static str, command: impl FnOnce(&'static str) -> Command) -> Command {
+        if self.namespaces.is_empty() {
+            return command(program);
+        }
+        let command = command("unshare").args(self.namespaces.iter().copied()).args(["--", program]);
+        // So buildah (containers/storage, `pkg/unshare`) tells itself in a user namespace that it is not really root: signatures, short names
+        // and what it knows about blobs are then looked for in the home folder instead of where only root may go.
+        if self.users == Users::All { command } else { command.env("_CONTAINERS_ROOTLESS_UID", geteuid().to_string()) }
+    }
+
+    /// Says what the failure of a build is probably due to.
+    pub(super) fn explain(&self, mut failure: Failure) -> Failure {
+        const WORDS: &[&str] = &["chown", "owner", "setgroups", "setgid", "setuid", "setegid", "seteuid"];
+        let text = failure.message.to_ascii_lowercase();
+        if let Users::One(why) = &self.users
+            && WORDS.iter().any(|word| text.contains(word))
+        {
+            let message = failure.message;
+            failure.message = format!(
+                "{message}: this runner has one user id for builds ({why}); give its user a name in /etc/passwd and a range in /etc/subuid and /etc/subgid"
+            );
+        }
+        failure
     }
 }
 
-fn cgroups_can_be_made() -> bool {
-    let writable = |path: &str| access(Path::new(path), AccessFlags::W_OK).is_ok();
-    CGROUPS.iter().copied().any(writable)
+impl std::fmt::Display for Sandbox {
+    /// How steps run, for the log.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.isolation.as_str())?;
+        if let Some(runtime) = self.isolation.runtime() {
+            write!(f, " ({runtime})")?;
+        }
+        if self.users == Users::All { Ok(()) } else { write!(f, ", {}", self.users) }
+    }
 }
 
 /// Removes the control groups of a build (`cgroup_parent`), which a killed runtime leaves behind. They have no processes any more.

@@ -13,12 +13,12 @@ use std::{
 use flate2::{Compression, read::GzDecoder, write::GzEncoder};
 use serde_json::{Value, json};
 
-use super::{
-    super::layout::{Layout, Times, unreadable},
-    date,
+use super::super::{
+    layer::{self, Change},
+    layout::{Hashing, Layout, Times, unreadable},
 };
 use crate::{
-    digest::{Algorithm, Digest, Hasher},
+    digest::Digest,
     job::{Failure, FailureKind},
     oci::{Descriptor, media_type},
     shutdown::Cancel,
@@ -84,7 +84,7 @@ fn pack(mut from: Box<dyn Read>, layout: &Layout, mark: Option<u64>, cancel: &Ca
     // The header has neither name nor time nor system.
     let mut inner = Hashing::new(GzEncoder::new(outer, Compression::default()));
     match mark {
-        Some(mark) => date::layer(&mut from, &mut inner, mark, cancel)?,
+        Some(mark) => layer::change(&mut from, &mut inner, Change::Date(mark), cancel)?,
         None => copy(&mut from, &mut inner, cancel)?,
     }
     let (gzip, diff_id, _) = inner.finish();
@@ -182,36 +182,6 @@ fn beside(name: &str, target: &Path) -> String {
         }
     }
     all.join("/")
-}
-
-/// Hashes and counts what goes through.
-struct Hashing<W> {
-    inner: W,
-    hasher: Hasher,
-    size: u64,
-}
-
-impl<W> Hashing<W> {
-    fn new(inner: W) -> Self {
-        Self { inner, hasher: Hasher::new(Algorithm::Sha256), size: 0 }
-    }
-
-    fn finish(self) -> (W, Digest, u64) {
-        (self.inner, self.hasher.finish(), self.size)
-    }
-}
-
-impl<W: Write> Write for Hashing<W> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let count = self.inner.write(bytes)?;
-        self.hasher.update(&bytes[..count]);
-        self.size += count as u64;
-        Ok(count)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.inner.flush()
-    }
 }
 
 #[cfg(test)]

@@ -12,7 +12,6 @@
 
 mod build;
 mod convert;
-mod date;
 mod failure;
 mod invocation;
 mod progress;

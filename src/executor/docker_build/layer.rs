@@ -1,11 +1,13 @@
-//! Dating a layer: every file that is younger than a mark gets the mark's time, and nothing else of the tar stream changes.
+//! Changing a layer as it streams by: files get a time, or extended headers lose what does not belong there. Nothing else of the tar stream changes.
 //!
 //! Formats: POSIX.1-2017 `pax` ("ustar Interchange Format", "pax Extended Header"), GNU tar manual ("Basic Tar Format", large numbers in
 //! base 256). Inputs and outputs are streams; memory is one block and one extended header.
+//!
+//! Called by the engine and buildah backends. Blocking.
 
 use std::io::{self, Read, Write};
 
-use super::super::layout::unreadable;
+use super::layout::unreadable;
 use crate::{job::Failure, shutdown::Cancel};
 
 const BLOCK: usize = 512;
@@ -17,8 +19,27 @@ const MTIME: std::ops::Range<usize> = 136..148;
 const CHECKSUM: std::ops::Range<usize> = 148..156;
 const KIND: usize = 156;
 
-/// Copies a tar stream, no file of which is younger than `mark` afterwards.
-pub(super) fn layer(from: &mut dyn Read, into: &mut dyn Write, mark: u64, cancel: &Cancel) -> Result<(), Failure> {
+/// What is changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Change {
+    /// No file is younger than this afterwards, in seconds since 1970.
+    Date(u64),
+    /// No record of an extended header has a key that begins like this.
+    Drop(&'static str),
+}
+
+impl Change {
+    /// Whether a record `KEY=VALUE` goes.
+    fn drops(self, record: &[u8]) -> bool {
+        match self {
+            Self::Date(_) => [&b"atime="[..], b"ctime=", b"mtime="].iter().any(|key| record.starts_with(key)),
+            Self::Drop(key) => record.starts_with(key.as_bytes()),
+        }
+    }
+}
+
+/// Copies a tar stream, changed.
+pub(super) fn change(from: &mut dyn Read, into: &mut dyn Write, change: Change, cancel: &Cancel) -> Result<(), Failure> {
     let mut block = [0_u8; BLOCK];
     loop {
         cancel.check()?;
@@ -33,9 +54,11 @@ pub(super) fn layer(from: &mut dyn Read, into: &mut dyn Write, mark: u64, cancel
         }
         let size = number(&block[SIZE]).ok_or_else(|| unreadable("layer", &"a size in it is no number"))?;
         match block[KIND] {
-            b'x' | b'g' => extended(from, into, &mut block, size)?,
+            b'x' | b'g' => extended(from, into, change, &mut block, size)?,
             _ => {
-                if number(&block[MTIME]).is_none_or(|time| time > mark) {
+                if let Change::Date(mark) = change
+                    && number(&block[MTIME]).is_none_or(|time| time > mark)
+                {
                     put_octal(&mut block[MTIME], mark);
                     seal(&mut block);
                 }
@@ -46,20 +69,22 @@ pub(super) fn layer(from: &mut dyn Read, into: &mut dyn Write, mark: u64, cancel
     }
 }
 
-/// An extended header loses its times; if it has nothing else, all of it goes.
-fn extended(from: &mut dyn Read, into: &mut dyn Write, block: &mut [u8; BLOCK], size: u64) -> Result<(), Failure> {
+/// An extended header loses records; if it has no others, all of it goes.
+fn extended(from: &mut dyn Read, into: &mut dyn Write, change: Change, block: &mut [u8; BLOCK], size: u64) -> Result<(), Failure> {
     if size > MAX_PAX {
         return Err(unreadable("layer", &format!("an extended header in it has {size} bytes")));
     }
     let mut body = vec![0; usize::try_from(padded(size)).unwrap_or(0)];
     from.read_exact(&mut body)?;
     body.truncate(usize::try_from(size).unwrap_or(0));
-    let kept = without_times(&body).ok_or_else(|| unreadable("layer", &"an extended header in it is broken"))?;
+    let kept = kept(&body, change).ok_or_else(|| unreadable("layer", &"an extended header in it is broken"))?;
     if kept.is_empty() {
         return Ok(());
     }
     put_octal(&mut block[SIZE], kept.len() as u64);
-    put_octal(&mut block[MTIME], 0);
+    if let Change::Date(_) = change {
+        put_octal(&mut block[MTIME], 0);
+    }
     seal(block);
     into.write_all(block)?;
     into.write_all(&kept)?;
@@ -67,15 +92,15 @@ fn extended(from: &mut dyn Read, into: &mut dyn Write, block: &mut [u8; BLOCK], 
     Ok(io::copy(&mut io::repeat(0).take(padding), into).map(drop)?)
 }
 
-/// The records `LENGTH KEY=VALUE\n` of a header but for `atime`, `ctime` and `mtime`.
-fn without_times(mut body: &[u8]) -> Option<Vec<u8>> {
+/// The records `LENGTH KEY=VALUE\n` of a header that stay.
+fn kept(mut body: &[u8], change: Change) -> Option<Vec<u8>> {
     let mut kept = Vec::with_capacity(body.len());
     while !body.is_empty() {
         let space = body.iter().position(|byte| *byte == b' ')?;
         let length: usize = std::str::from_utf8(&body[..space]).ok()?.parse().ok()?;
         let record = body.get(..length)?;
         let rest = record.get(space + 1..)?;
-        if ![&b"atime="[..], b"ctime=", b"mtime="].iter().any(|key| rest.starts_with(key)) {
+        if !change.drops(rest) {
             kept.extend_from_slice(record);
         }
         body = &body[length..];
@@ -163,8 +188,22 @@ mod tests {
 
     fn dated(archive: &[u8]) -> Vec<u8> {
         let mut out = Vec::new();
-        layer(&mut &*archive, &mut out, 100, &Cancel::new()).expect("dated");
+        change(&mut &*archive, &mut out, Change::Date(100), &Cancel::new()).expect("dated");
         out
+    }
+
+    #[test]
+    fn records_are_dropped_and_nothing_else_changes() {
+        let dropped = |archive: &[u8], key| {
+            let mut out = Vec::new();
+            change(&mut &*archive, &mut out, Change::Drop(key), &Cancel::new()).expect("changed");
+            out
+        };
+        let whole = archive(1_700_000_000);
+        assert_eq!(dropped(&whole, "SCHILY.xattr.user.b"), whole);
+        let less = dropped(&whole, "SCHILY.xattr.user.");
+        assert_eq!(less.len(), whole.len(), "the time is still in the header");
+        assert_eq!(dropped(&dated(&whole), "SCHILY.xattr.user.").len(), whole.len() - 4 * BLOCK, "both headers are gone");
     }
 
     #[test]
@@ -202,7 +241,7 @@ mod tests {
         assert_eq!(dated(&old), old);
         let whole = archive(1);
         for cut in [10, 600, 1100, 1600] {
-            assert!(layer(&mut &whole[..cut], &mut Vec::new(), 100, &Cancel::new()).is_err(), "{cut}");
+            assert!(change(&mut &whole[..cut], &mut Vec::new(), Change::Date(100), &Cancel::new()).is_err(), "{cut}");
         }
         assert_eq!(number(&[0x80, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0]), Some(256));
         assert_eq!(number(b"0000000009\0 "), None);
