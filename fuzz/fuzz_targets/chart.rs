@@ -4,19 +4,13 @@
 use std::fs;
 use std::io::Write as _;
 use std::path::Path;
-use std::sync::{Arc, LazyLock};
 
-use build_runner::executor::{Context, Executor as _, helm_chart_build::HelmChartBuild};
-use build_runner::job::{ExecutionId, FailureKind, JobId, JobType};
-use build_runner::logs::{JobLog, Progress};
-use build_runner::plan::{Plan, Strictness};
-use build_runner::shutdown::Cancel;
-use build_runner::workspace::Workspace;
-use build_runner::oci;
+use build_runner::executor::helm_chart_build::HelmChartBuild;
+use build_runner::job::{Artifact, Failure, FailureKind, JobType};
+use build_runner::plan::Plan;
 use libfuzzer_sys::fuzz_target;
 
-static RUNTIME: LazyLock<tokio::runtime::Runtime> =
-    LazyLock::new(|| tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime"));
+mod support;
 
 type Entry<'a> = (u8, &'a [u8], &'a [u8], &'a [u8]);
 
@@ -26,7 +20,7 @@ fuzz_target!(|entries: Vec<Entry<'_>>| {
     fs::create_dir_all(chart.join("charts")).expect("a folder");
     fs::write(chart.join("Chart.yaml"), "apiVersion: v2\nname: fuzzed\nversion: 0.1.0\n").expect("a chart");
     fs::write(chart.join("charts/dependency-0.1.0.tgz"), archive(&entries)).expect("an archive");
-    if let Err(failure) = RUNTIME.block_on(build(scratch.path())) {
+    if let Err(failure) = build(scratch.path()) {
         assert!(failure.kind != FailureKind::Internal, "{failure:?}");
     }
     let mut left: Vec<_> = fs::read_dir(scratch.path()).expect("a folder").map(|entry| entry.expect("an entry").file_name()).collect();
@@ -60,31 +54,15 @@ fn copy(field: &mut [u8; 100], prefix: &[u8], text: &[u8]) {
     }
 }
 
-async fn build(scratch: &Path) -> Result<(), build_runner::job::Failure> {
+fn build(scratch: &Path) -> Result<Vec<Artifact>, Failure> {
     let plan = serde_json::json!({
         "git_source": {"url": scratch.join("chart")},
         "dst_registry": {"RegistryType": "oci_layout", "Repository": scratch.join("out")},
         "dst_tag": "0.1.0",
         "helm_build_plan": {},
     });
-    let decoded = Plan::decode(JobType::HelmChartBuild, &plan, Strictness::JobFile).expect("a plan");
-    let Plan::HelmChartBuild(plan) = decoded.plan else { unreachable!("it is of that type") };
-    let (job, execution) = (JobId::generate(), ExecutionId::generate());
-    let state = scratch.join("state");
-    build_runner::workspace::open_state(&state)?;
-    let cx = Context {
-        workspace: Arc::new(Workspace::create(&state, &execution)?),
-        cancel: Cancel::new(),
-        log: JobLog::discard(),
-        progress: Progress::default(),
-        oci: Arc::new(oci::Client::new(oci::Settings::default())?),
-        git: Arc::default(),
-        local_base: Some(scratch.to_owned()),
-        job,
-        execution,
-    };
-    let handle = HelmChartBuild.handle(&cx.job, &cx.execution, &plan);
-    let mut work = HelmChartBuild.prepare(&cx, &plan, &handle).await?;
-    HelmChartBuild.execute(&cx, &plan, &handle, &mut work).await?;
-    HelmChartBuild.collect(&cx, &plan, &handle, work).await.map(|_| ())
+    support::build(&HelmChartBuild, scratch, JobType::HelmChartBuild, &plan, |plan| match plan {
+        Plan::HelmChartBuild(plan) => Some(*plan),
+        _ => None,
+    })
 }

@@ -21,10 +21,22 @@ enum OpenKind {
 #[derive(Default)]
 struct Mapping {
     entries: Vec<Entry>,
-    /// Lines of the keys so far, which also finds repetitions without a quadratic search.
-    seen: HashMap<String, u32>,
+    /// Where the keys so far are, which finds repetitions without a quadratic search.
+    seen: HashMap<String, Slot>,
     key: Option<(String, Option<Position>, bool)>,
+    /// What `<<` brings in at the end, where the dialect wants it there.
     merges: Vec<(Node, Option<Position>)>,
+    /// Line of the first `<<`.
+    merged_at: Option<u32>,
+}
+
+/// A key that is there already.
+#[derive(Clone, Copy)]
+struct Slot {
+    /// Which entry it is.
+    index: usize,
+    /// Its line, when it was not brought in by `<<`.
+    own: Option<u32>,
 }
 
 struct Builder {
@@ -69,8 +81,9 @@ impl Builder {
             Event::Scalar(text, style, anchor, tag) => {
                 let kind = self.scalar(&text, style, tag.as_deref()).map_err(|problem| Error::new(at, problem))?;
                 // A plain scalar's own text is its key form: `1.10: x` is the key "1.10".
-                let key = (!matches!(kind, Kind::Bool(_)) || self.dialect == Dialect::Core).then(|| text.into_owned());
-                let merge = key.as_deref() == Some("<<") && style == ScalarStyle::Plain;
+                let merge = text == "<<" && style == ScalarStyle::Plain;
+                let is_other = matches!(kind, Kind::Bool(_)) || (tag.is_some() && matches!(kind, Kind::String(_)));
+                let key = (!is_other || merge || self.dialect == Dialect::Core).then(|| text.into_owned());
                 self.count(1, at)?;
                 self.finish(Node { kind, at }, anchor, key.map(|key| (key, merge)))
             }
@@ -89,7 +102,7 @@ impl Builder {
                 let Some(open) = self.stack.pop() else { return Ok(()) };
                 let kind = match open.kind {
                     OpenKind::Sequence(items) => Kind::Sequence(items),
-                    OpenKind::Mapping(mapping) => Kind::Mapping(mapping.merged()?),
+                    OpenKind::Mapping(mapping) => Kind::Mapping(mapping.finished()?),
                 };
                 self.finish(Node { kind, at: open.at }, open.anchor, None)
             }
@@ -113,6 +126,7 @@ impl Builder {
         match tag {
             // The non-specific tag makes text of anything.
             Some(tag) if tag.original() == "!" => Ok(Kind::String(text.to_owned())),
+            Some(tag) if self.dialect == Dialect::Go && is_binary(tag) => scalar::binary(text),
             Some(tag) => match tag.core_suffix().and_then(|suffix| scalar::tagged(text, suffix, self.dialect)) {
                 Some(kind) => kind,
                 None if self.dialect == Dialect::Go => Ok(Kind::String(text.to_owned())),
@@ -127,7 +141,7 @@ impl Builder {
         if self.stack.len() >= self.limits.depth {
             return Err(Error::new(at, Problem::Limit { limit: self.limits.depth, what: "levels of nesting" }));
         }
-        if let Some(tag) = tag.filter(|tag| self.dialect == Dialect::Core && !tag.is_yaml_core_schema_tag(own)) {
+        if let Some(tag) = tag.filter(|tag| self.dialect != Dialect::Go && !tag.is_yaml_core_schema_tag(own)) {
             return Err(Error::new(at, Problem::UnknownTag(tag.original())));
         }
         if matches!(self.stack.last(), Some(Open { kind: OpenKind::Mapping(Mapping { key: None, .. }), .. })) {
@@ -157,37 +171,59 @@ impl Builder {
                 items.push(node);
                 Ok(())
             }
-            Some(OpenKind::Mapping(mapping)) => mapping.push(node, key),
+            Some(OpenKind::Mapping(mapping)) => mapping.push(node, key, self.dialect),
         }
     }
 }
 
 impl Mapping {
     /// The mapping with what `<<` brought in behind its own keys; earlier ones win (<https://yaml.org/type/merge.html>).
-    fn merged(mut self) -> Result<Vec<Entry>, Error> {
+    fn finished(mut self) -> Result<Vec<Entry>, Error> {
         for (source, at) in std::mem::take(&mut self.merges) {
-            let sources = match source.kind {
-                Kind::Sequence(items) => items,
-                _ => vec![source],
-            };
-            for source in sources {
-                let Kind::Mapping(entries) = source.kind else { return Err(Error::new(at, Problem::BadMerge)) };
-                for entry in entries {
-                    if !self.seen.contains_key(&entry.key) {
-                        self.seen.insert(entry.key.clone(), entry.key_at.map_or(0, |at| at.line));
-                        self.entries.push(entry);
-                    }
+            for entry in sources(source, at)?.into_iter().flatten() {
+                if !self.seen.contains_key(&entry.key) {
+                    self.put(entry, None);
                 }
             }
         }
         Ok(self.entries)
     }
 
-    fn push(&mut self, node: Node, key: Option<(String, bool)>) -> Result<(), Error> {
+    /// `<<` as goyaml v2 takes it: there and then, over whatever stands before it, and under whatever follows.
+    fn merge(&mut self, source: Node, at: Option<Position>, dialect: Dialect) -> Result<(), Error> {
+        let line = at.map_or(0, |at| at.line);
+        // Other libraries of Go let a mapping's own keys win, and have one `<<`.
+        let ambiguous = |key: &str, first| Err(Error::new(at, Problem::DuplicateKey { key: key.to_owned(), first }));
+        if let (Dialect::GoExact, Some(first)) = (dialect, self.merged_at) {
+            return ambiguous("<<", first);
+        }
+        self.merged_at.get_or_insert(line);
+        for entry in sources(source, at)?.into_iter().rev().flatten() {
+            if let (Dialect::GoExact, Some(&Slot { own: Some(first), .. })) = (dialect, self.seen.get(&entry.key)) {
+                return ambiguous(&entry.key, first);
+            }
+            self.put(entry, None);
+        }
+        Ok(())
+    }
+
+    /// Adds an entry, or replaces that of the same key.
+    fn put(&mut self, entry: Entry, own: Option<u32>) {
+        let index = self.entries.len();
+        let slot = self.seen.entry(entry.key.clone()).or_insert(Slot { index, own });
+        slot.own = slot.own.or(own);
+        match self.entries.get_mut(slot.index) {
+            Some(there) => *there = entry,
+            None => self.entries.push(entry),
+        }
+    }
+
+    fn push(&mut self, node: Node, key: Option<(String, bool)>, dialect: Dialect) -> Result<(), Error> {
         match self.key.take() {
             None => {
                 let (text, merge) = match (key, node.kind) {
                     (_, Kind::Sequence(_) | Kind::Mapping(_)) => return Err(Error::new(node.at, Problem::ComplexKey)),
+                    (_, Kind::Null) if dialect != Dialect::Core => return Err(Error::new(node.at, Problem::ComplexKey)),
                     (Some(key), _) => key,
                     (None, Kind::Bool(value)) => (value.to_string(), false),
                     (None, Kind::Number(_, text)) => (text.into(), false),
@@ -196,17 +232,34 @@ impl Mapping {
                 };
                 self.key = Some((text, node.at, merge));
             }
-            Some((_, at, true)) => self.merges.push((node, at)),
-            Some((text, at, false)) => {
-                if let Some(&first) = self.seen.get(&text) {
-                    return Err(Error::new(at, Problem::DuplicateKey { key: text, first }));
+            Some((_, at, true)) if dialect == Dialect::Core => self.merges.push((node, at)),
+            Some((_, at, true)) => self.merge(node, at, dialect)?,
+            Some((key, at, false)) => {
+                if let Some(&Slot { own: Some(first), .. }) = self.seen.get(&key) {
+                    return Err(Error::new(at, Problem::DuplicateKey { key, first }));
                 }
-                self.seen.insert(text.clone(), at.map_or(0, |at| at.line));
-                self.entries.push(Entry { key: text, key_at: at, value: node });
+                self.put(Entry { key, key_at: at, value: node }, Some(at.map_or(0, |at| at.line)));
             }
         }
         Ok(())
     }
+}
+
+/// Whether it is `!!binary` (<https://yaml.org/type/binary.html>), which is not of the core schema.
+fn is_binary(tag: &Tag) -> bool {
+    let (handle, suffix) = tag.parts();
+    "tag:yaml.org,2002:binary".strip_prefix(handle) == Some(suffix)
+}
+
+/// The mappings that `<<` brings in, the first of which goes before the others.
+fn sources(source: Node, at: Option<Position>) -> Result<Vec<Vec<Entry>>, Error> {
+    let all = match source.kind {
+        Kind::Sequence(items) => items,
+        _ => vec![source],
+    };
+    let mapping =
+        |source: Node| if let Kind::Mapping(entries) = source.kind { Ok(entries) } else { Err(Error::new(at, Problem::BadMerge)) };
+    all.into_iter().map(mapping).collect()
 }
 
 #[cfg(test)]
@@ -241,6 +294,32 @@ mod tests {
             json!({"base": {"x": 1, "y": 2}, "over": {"y": 3, "x": 1}, "list": {"x": 1, "y": 2, "z": 4}, "copy": {"x": 1, "y": 2}})
         );
         assert_eq!(parse("'<<': 1").expect("a quoted key").remove(0).to_json(), json!({"<<": 1}));
+    }
+
+    /// Taken from what kubectl and Helm make of these.
+    #[test]
+    fn merges_and_binaries_are_read_as_go_reads_them() {
+        let go = |text: &str| parse_one(text, Dialect::Go, Limits::default()).map(|node| node.to_json());
+        let exact = |text: &str| parse_one(text, Dialect::GoExact, Limits::default()).map(|node| node.to_json());
+        for (text, core, kubectl, ambiguous) in [
+            ("{a: own, <<: {a: m}}", "own", "m", true),
+            ("{<<: {a: m}, a: own}", "own", "own", false),
+            ("{<<: {a: m1}, <<: {a: m2}}", "m1", "m2", true),
+            ("{<<: [{a: m1}, {a: m2}]}", "m1", "m1", false),
+            ("{a: own, <<: {b: m}}", "own", "own", false),
+        ] {
+            assert_eq!(parse(text).expect(text)[0].to_json()["a"], core, "{text}");
+            assert_eq!(go(text).expect(text)["a"], kubectl, "{text}");
+            assert_eq!(exact(text).is_err(), ambiguous, "{text}");
+        }
+        assert_eq!(go("{!!binary YQ==: !!binary aGVsbG8=}"), Ok(json!({"a": "hello"})));
+        for text in ["{a: !!binary '***'}", "{a: !!binary _w==}"] {
+            assert!(go(text).is_err(), "{text}");
+        }
+        for text in ["{a: !!binary aGVsbG8=}", "{!!binary YQ==: x}", "{!!merge a: {b: c}}", "{a: !x {b: c}}"] {
+            assert!(matches!(exact(text).map_err(|error| error.problem), Err(Problem::UnknownTag(_))), "{text}");
+        }
+        assert!(matches!(go("{a: 1, <<: {a: 2}, a: 3}").map_err(|error| error.problem), Err(Problem::DuplicateKey { first: 1, .. })));
     }
 
     #[test]

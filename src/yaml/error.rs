@@ -19,8 +19,8 @@ pub enum Problem {
         /// Line of the first one.
         first: u32,
     },
-    /// A key that is a list or mapping.
-    #[error("a key has to be plain text, not a list or mapping")]
+    /// A key that is a list, a mapping or null.
+    #[error("a key has to be plain text, not a list, a mapping or null")]
     ComplexKey,
     /// `<<` with something else than a mapping or a list of them.
     #[error("'<<' merges mappings only; give it an alias of a mapping or a list of such aliases")]

@@ -3,6 +3,7 @@
 //! [`Dialect::Core`]: YAML 1.2.2 §10.3.2. [`Dialect::Go`]: `resolve.go` of goyaml v2 as `sigs.k8s.io/yaml` carries it, which is what
 //! Helm and kubectl read files with (YAML 1.1 booleans, underscores and leading-zero octals in numbers).
 
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde_json::Number;
 
 use super::{Kind, Problem};
@@ -14,6 +15,9 @@ pub enum Dialect {
     Core,
     /// As `sigs.k8s.io/yaml` reads. Tags of other schemas are ignored.
     Go,
+    /// The same, for text that has to mean one thing: what the libraries of Go read differently from one another – tags of other schemas,
+    /// a key beside a `<<` that has it too, a second `<<` – is an error.
+    GoExact,
 }
 
 /// The value of a plain scalar.
@@ -48,6 +52,13 @@ pub(super) fn tagged(text: &str, suffix: &str, dialect: Dialect) -> Option<Resul
     Some(fits.ok_or_else(|| Problem::BadScalar { text: text.to_owned(), expected }))
 }
 
+/// Bytes as the text they are; what is no text becomes U+FFFD, as in Go's JSON.
+pub(super) fn binary(text: &str) -> Result<Kind, Problem> {
+    let packed = text.replace(['\r', '\n'], "");
+    let bytes = STANDARD.decode(packed).map_err(|_| Problem::BadScalar { text: text.to_owned(), expected: "base64 text" })?;
+    Ok(Kind::String(String::from_utf8_lossy(&bytes).into_owned()))
+}
+
 fn boolean(text: &str, dialect: Dialect) -> Option<bool> {
     match text {
         "true" | "True" | "TRUE" => Some(true),
@@ -69,7 +80,7 @@ fn number(text: &str, dialect: Dialect) -> Option<Number> {
     }
     match dialect {
         Dialect::Core => integer(text, "0o", false).or_else(|| float(text)),
-        Dialect::Go => {
+        Dialect::Go | Dialect::GoExact => {
             let text = text.replace('_', "");
             integer(&text, "0", true).or_else(|| integer(&text, "0o", true)).or_else(|| float(&text))
         }

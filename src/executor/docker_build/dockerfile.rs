@@ -46,10 +46,10 @@ impl Dockerfile {
         let escape = escape(text);
         let mut instructions: Vec<Instruction> = Vec::new();
         let mut open: Option<Instruction> = None;
-        let mut ends: Vec<String> = Vec::new();
+        let mut ends: Vec<End> = Vec::new();
         for (number, line) in text.lines().enumerate() {
-            if let Some(end) = ends.first() {
-                if line.trim_start_matches('\t') == end {
+            if let Some(End { word, indented }) = ends.first() {
+                if (if *indented { line.trim_start_matches('\t') } else { line }) == word {
                     ends.remove(0);
                 }
                 continue;
@@ -165,15 +165,47 @@ fn escape(text: &str) -> char {
     found
 }
 
-/// The words that end the here-documents an instruction begins (`RUN <<EOF`, `COPY <<-"A" <<B /`).
-fn heredocs(text: &str) -> Vec<String> {
-    let keyword = text.split_whitespace().next().unwrap_or_default().to_ascii_uppercase();
-    if !matches!(keyword.as_str(), "RUN" | "COPY" | "ADD") {
+/// What ends a here-document.
+struct End {
+    word: String,
+    /// Tabs may stand before it (`<<-`).
+    indented: bool,
+}
+
+/// The ends of the here-documents an instruction begins (`RUN <<EOF`, `COPY <<-"A" <<B.txt /`; buildkit `parser.ParseHeredoc`).
+fn heredocs(text: &str) -> Vec<End> {
+    let words = words(text);
+    let keyword = words.first().map(|word| word.to_ascii_uppercase());
+    if !matches!(keyword.as_deref(), Some("RUN" | "COPY" | "ADD")) {
         return Vec::new();
     }
-    let words = text.split_whitespace().filter_map(|word| word.trim_start_matches(|c: char| c.is_ascii_digit()).strip_prefix("<<"));
-    let names = words.map(|word| word.trim_start_matches('-').trim_matches(['"', '\'']).to_owned());
-    names.filter(|name| !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')).collect()
+    let ends = words.iter().filter_map(|word| {
+        let name = word.trim_start_matches(|c: char| c.is_ascii_digit()).strip_prefix("<<")?;
+        let (name, indented) = name.strip_prefix('-').map_or((name, false), |name| (name, true));
+        let word: String = name.chars().filter(|c| !matches!(c, '"' | '\'')).collect();
+        (!word.is_empty() && !word.contains('<')).then_some(End { word, indented })
+    });
+    ends.collect()
+}
+
+/// Words as a shell tells them apart, with their quotes.
+fn words(text: &str) -> Vec<String> {
+    let (mut words, mut word, mut quote) = (Vec::new(), String::new(), None);
+    for c in text.chars() {
+        if quote.is_none() && c.is_whitespace() {
+            words.push(std::mem::take(&mut word));
+            continue;
+        }
+        match quote {
+            Some(open) if open == c => quote = None,
+            None if matches!(c, '"' | '\'') => quote = Some(c),
+            _ => {}
+        }
+        word.push(c);
+    }
+    words.push(word);
+    words.retain(|word| !word.is_empty());
+    words
 }
 
 /// Fills in `$NAME`, `${NAME}` and `${NAME:-default}`; what else there is stays as it is.
@@ -247,6 +279,19 @@ mod tests {
             assert_eq!(dockerfile.line_of(shown), line, "{shown}");
         }
         assert_eq!(Dockerfile::parse("# escape=`\nFROM a\nRUN c:\\`\n x\nRUN y").line_of("RUN y"), Some(5));
+    }
+
+    #[test]
+    fn here_documents_hide_what_looks_like_instructions() {
+        for (text, images) in [
+            ("FROM a\nRUN <<END-OF.sh\nFROM no\nEND-OF.sh\nFROM b", ["a", "b"]),
+            ("FROM a\nRUN cat <<-\"E\" >x\nFROM no\n\tE\nFROM b", ["a", "b"]),
+            ("FROM a\nCOPY <<E /x\n\tE\nFROM no\nE\nFROM b", ["a", "b"]),
+            ("FROM a\nRUN echo 'one <<E two'\nFROM b", ["a", "b"]),
+            ("FROM a\nRUN cat <<<E\nFROM b", ["a", "b"]),
+        ] {
+            assert_eq!(Dockerfile::parse(text).images(&[]), images, "{text}");
+        }
     }
 
     #[test]

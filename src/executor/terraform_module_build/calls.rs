@@ -37,8 +37,8 @@ impl Edits {
 pub(crate) struct Calls {
     /// Folders of the source that are mirrored.
     pub(crate) mirrored: BTreeSet<String>,
-    /// By the file's path in the source.
-    pub(crate) edits: BTreeMap<String, Edits>,
+    /// By place and the file's path in the source.
+    pub(crate) edits: BTreeMap<(Place, String), Edits>,
     pub(crate) notes: Vec<Note>,
     seen: BTreeSet<(Place, String)>,
 }
@@ -120,9 +120,17 @@ impl Calls {
             let text = format!("{at}: the source of module '{}' is computed; whatever it names is not looked for", call.name);
             self.notes.push(Note::Warning(text));
         }
+        if let Source::Address { text, .. } = &call.source
+            && [".\\", "..\\"].iter().any(|start| text.starts_with(start))
+        {
+            let remedy = format!("which is a folder on Windows only and is not packed; write '{}'", text.replace('\\', "/"));
+            self.notes.push(Note::Warning(format!("{at}: module '{}' has the source '{text}', {remedy}", call.name)));
+        }
         let (Some(address), Source::Address { inside, .. }) = (call.source.local(), &call.source) else { return Ok(None) };
         let wrong = |why| CallError { at: at.clone(), name: call.name.clone(), address: address.to_owned(), why };
-        let Some(target) = path::resolve(&step.folder, address) else {
+        // OpenTofu follows the links of a called folder (`internal/initwd/module_install.go`), and what it calls is relative to where it lies.
+        let real = stock.tree.locate(&stock.tree.root().join(&step.folder)).unwrap_or_else(|_| step.folder.clone());
+        let Some(target) = path::resolve(&real, address) else {
             return self.blame(step.strict, wrong(Why::Outside).into()).map(|()| None);
         };
         let place = if step.place == Place::Own && path::below(&target, module).is_some() { Place::Own } else { Place::Mirror };
@@ -142,12 +150,16 @@ impl Calls {
         if place == Place::Mirror {
             self.mirrored.insert(target.clone());
         }
-        if place != step.place {
-            let here = path::below(&step.folder, module).unwrap_or(&step.folder);
-            let new = path::way(here, &path::join(MIRROR, &target));
+        // In the package a link is a folder like any other.
+        if place != step.place || path::resolve(&step.folder, address).as_ref() != Some(&target) {
+            let packed = |place, folder: &str| match place {
+                Place::Own => path::below(folder, module).unwrap_or(folder).to_owned(),
+                Place::Mirror => path::join(MIRROR, folder),
+            };
+            let new = path::way(&packed(step.place, &step.folder), &packed(place, &target));
             self.notes.push(Note::Info(format!("{at}: module '{}': source '{address}' is packed as '{new}'", call.name)));
             let quoted = quote(&new, Syntax::of(path::name(file)));
-            self.edits.entry(file.to_owned()).or_default().0.insert(inside.start, (inside.clone(), quoted));
+            self.edits.entry((step.place, file.to_owned())).or_default().0.insert(inside.start, (inside.clone(), quoted));
         }
         Ok(Some(Step { place, folder: target, strict: step.strict }))
     }

@@ -189,5 +189,6 @@ mod tests {
         assert_eq!(fails(Syntax::Native, "# ü\nü = \n".as_bytes()), "2:5: expected an expression, found the end of the line");
         assert_eq!(fails(Syntax::Native, b"a = 1\nb = \"\xff\""), "2:6: the file is not UTF-8; save it as UTF-8");
         assert!(fails(Syntax::Json, b"{\"a\": \n}").starts_with("2:1: "));
+        assert!(fails(Syntax::Json, "\u{feff}{}".as_bytes()).starts_with("1:1: "), "OpenTofu takes no mark here");
     }
 }

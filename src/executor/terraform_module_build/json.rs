@@ -40,8 +40,7 @@ impl<'de: 'a, 'a> Deserialize<'de> for Members<'a> {
 
 /// Parses a whole file.
 pub(super) fn parse(text: &str) -> Result<Config, ConfigError> {
-    let bare = text.trim_start_matches('\u{feff}');
-    let root: &RawValue = serde_json::from_str(bare).map_err(|error| broken(&error))?;
+    let root: &RawValue = serde_json::from_str(text).map_err(|error| broken(&error))?;
     let shape = || ConfigError { line: 1, column: 1, why: "a configuration file holds one JSON object".to_owned() };
     let root = bodies(root).ok_or_else(shape)?;
     let lines = Lines::of(text);

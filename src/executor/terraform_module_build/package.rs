@@ -2,7 +2,8 @@
 //!
 //! The module's own files stand at the package's root, so that `oci://host/name?tag=…` is the module. Folders outside of it that it calls by
 //! `../` are mirrored below [`MIRROR`] as they lie in the repository: what they call by `../` still lies where it did, so nothing in them
-//! changes. Of the module's own files those that name such a folder get its new place as `source`; every other byte is as it was.
+//! changes unless they are called through a link. Of the module's own files those that name such a folder get its new place as `source`;
+//! every other byte is as it was.
 //!
 //! Inputs: the source and the module's folder. Outputs: [`Package`]. Invariants: no file that carries secrets is in it; every module
 //! that the root reaches is in it and parses; the same source gives the same package.
@@ -270,7 +271,7 @@ impl Stock {
                     Place::Own => path::below(&path, module).unwrap_or(&path).to_owned(),
                     Place::Mirror => path::join(MIRROR, &path),
                 };
-                let edited = if place == Place::Own { calls.edits.get(&path) } else { None };
+                let edited = calls.edits.get(&(place, path));
                 let (size, content) = match (edited, kept) {
                     (Some(edits), kept) => {
                         let original = kept.map_or_else(|| inspect::read(&found, MAX_CONFIG), |kept| Ok(kept.to_vec()))?;

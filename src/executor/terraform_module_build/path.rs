@@ -9,8 +9,8 @@ pub(crate) fn join(folder: &str, name: &str) -> String {
     }
 }
 
-/// Where `relative`, with its `.` and `..`, leads from `folder`; `None` when that is out of the source. Links do not count: OpenTofu
-/// takes the path apart in the same way (`path.Join`).
+/// Where `relative`, with its `.` and `..`, leads from `folder`; `None` when that is out of the source. Links on the way do not count:
+/// OpenTofu takes the path apart in the same way (`filepath.Join`).
 pub(crate) fn resolve(folder: &str, relative: &str) -> Option<String> {
     let mut parts: Vec<&str> = folder.split('/').filter(|part| !part.is_empty()).collect();
     for part in relative.split('/') {

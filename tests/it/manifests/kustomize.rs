@@ -142,17 +142,17 @@ fn a_patch_that_cannot_be_put_on_top_is_named() {
 fn the_load_restrictor_is_really_applied() {
     require_tools!("kustomize");
     let runner = Runner::new();
-    repo(&runner, &[("shared.txt", "shared"), ("app/kustomization.yaml", "configMapGenerator: [{name: s, files: [../shared.txt]}]\n")]);
+    repo(&runner, &[("common.txt", "common"), ("app/kustomization.yaml", "configMapGenerator: [{name: s, files: [../common.txt]}]\n")]);
     for restrictor in [json!({}), json!({"load_restrictor": "rootOnly"})] {
         let failure = runner.job(&kustomize_job("app", &restrictor)).done().failed(1, "InvalidSource");
         assert_eq!(
             failure["message"],
-            "kustomize failed with exit code 1: Error: loading KV pairs: file sources: [../shared.txt]: security; file 'shared.txt' is not in or below 'app'; move the file below the kustomization, or set kustomize_config.load_restrictor to none"
+            "kustomize failed with exit code 1: Error: loading KV pairs: file sources: [../common.txt]: security; file 'common.txt' is not in or below 'app'; move the file below the kustomization, or set kustomize_config.load_restrictor to none"
         );
         assert_eq!((&failure["tool"], &failure["exit_code"]), (&json!("kustomize"), &json!(1)));
     }
     runner.job(&kustomize_job("app", &json!({"load_restrictor": "none"}))).done().succeeded();
-    assert!(pushed(&runner.work().join("out")).1.contains("shared.txt: shared"));
+    assert!(pushed(&runner.work().join("out")).1.contains("common.txt: common"));
 }
 
 /// A small chart below `folder`.

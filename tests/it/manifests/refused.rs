@@ -49,6 +49,60 @@ fn nothing_outside_of_the_source_is_read_whatever_the_load_restrictor_says() {
     assert_eq!(message, format!("app/t.yaml:4: PatchTransformer.path: '../../../secret.txt' {out}"));
 }
 
+/// kustomize reads YAML with two libraries and decodes JSON without regard to case; none of that is a way around the checks.
+#[test]
+fn what_kustomize_would_read_in_another_way_is_refused() {
+    let runner = Runner::new();
+    let secret = runner.write("secret.txt", "hunter2").display().to_string();
+    let climb = format!("/../../../../../../../../../../../../../..{secret}");
+    let plugin = "apiVersion: builtin\nkind: ConfigMapGenerator\nmetadata: {name: g}\n";
+    repo(
+        &runner,
+        &[
+            ("app/ok.txt", "x"),
+            ("app/own.yaml", &format!("{plugin}files: [{secret}]\n<<: {{files: [ok.txt]}}\n")),
+            ("app/tag.yaml", &format!("{plugin}!!merge options: {{files: [{secret}]}}\n")),
+            ("app/bool.yaml", &format!("{plugin}files: [yes]\n")),
+            ("app/case.yaml", &format!("{plugin}Files: [{secret}]\n")),
+            ("app/gen/g.yaml", &format!("{plugin}files: [ok.txt]\n")),
+            (
+                "app/gen/kustomization.yaml",
+                &format!(
+                    "resources: [g.yaml]\npatches:\n- target: {{kind: ConfigMapGenerator}}\n  patch: '[{{op: replace, path: /files/0, value: {secret}}}]'\n"
+                ),
+            ),
+        ],
+    );
+    symlink(&secret, runner.work().join("repo/app/yes")).unwrap();
+    let binary = {
+        use base64::Engine as _;
+        base64::engine::general_purpose::STANDARD.encode(&secret)
+    };
+    for (text, what) in [
+        (format!("ConfigMapGenerator: [{{name: s, files: [{secret}]}}]"), ":1: 'ConfigMapGenerator' is a key that kustomize takes"),
+        (format!("configMapGenerator: [{{name: s, FILES: [{secret}]}}]"), ":1: 'FILES' is a key that kustomize takes"),
+        (format!("configMapGenerator: [{{name: s, file\u{17f}: [{secret}]}}]"), ":1: 'file\u{17f}' is a key that kustomize takes"),
+        ("Resources: [\"https://example.com/x.yaml\"]".to_owned(), ":1: 'Resources' is a key that kustomize takes"),
+        (format!("configMapGenerator: [{{name: s, files: [!!binary {binary}]}}]"), "tag '!!binary' is not supported"),
+        (format!("configMapGenerator: [{{name: s, files: [ok.txt], <<: {{files: [{secret}]}}}}]"), "key 'files' is given twice"),
+        (format!("configMapGenerator: [{{<<: {{files: [ok.txt]}}, <<: {{files: [{secret}]}}}}]"), "key '<<' is given twice"),
+        (format!("configMapGenerator: [{{name: s, files: [\"[x{climb}\"]}}]"), "leads out of the source"),
+        (format!("configMapGenerator: [{{name: s, files: [\"x=a\\n{climb}\"]}}]"), "leads out of the source"),
+        (format!("patchesStrategicMerge: [\"{{{climb}\"]"), "leads out of the source"),
+        ("generators: [own.yaml]".to_owned(), "app/own.yaml: line 5, column 1: key 'files' is given twice"),
+        ("generators: [tag.yaml]".to_owned(), "tag '!!merge' is not supported"),
+        ("generators: [bool.yaml]".to_owned(), "app/bool.yaml:4: 'files' has a value that is no text"),
+        ("generators: [case.yaml]".to_owned(), "app/case.yaml:4: 'Files' is a key that kustomize takes"),
+        ("generators: [gen]".to_owned(), "app/gen/kustomization.yaml:2: 'patches' changes what configures plugins"),
+    ] {
+        let message = refused(&runner, &[(KUSTOMIZATION, &text)], &json!({"load_restrictor": "none"}));
+        assert!(message.contains(what), "{text}: {message}");
+    }
+    let chart = "kind: List\napiVersion: v1\nitems:\n- kind: HelmChartInflationGenerator\n  releaseName: \"--post-renderer=x\\n\"\n";
+    let message = refused(&runner, &[(KUSTOMIZATION, "generators: [c.yaml]"), ("app/c.yaml", chart)], &json!({"enable_helm": true}));
+    assert!(message.starts_with("app/c.yaml:5: HelmChartInflationGenerator: '--post-renderer=x"), "{message}");
+}
+
 #[test]
 fn what_is_not_there_is_named() {
     let runner = Runner::new();

@@ -42,12 +42,17 @@ pub(super) fn of_kustomization(node: &Node) -> Vec<Chart<'_>> {
     charts
 }
 
-/// The chart of a plugin's configuration, if it is one.
-pub(super) fn of_plugin(node: &Node) -> Option<Chart<'_>> {
-    (node.get("kind")?.as_str()? == "HelmChartInflationGenerator").then(|| {
-        let home = node.get("chartHome").and_then(Node::as_str).unwrap_or("charts");
-        Chart { node, key: "HelmChartInflationGenerator", home: home.to_owned() }
-    })
+/// The charts of a plugin's configuration, which may be a list.
+pub(super) fn of_plugin(node: &Node) -> Vec<Chart<'_>> {
+    let kind = node.get("kind").and_then(Node::as_str).unwrap_or_default();
+    if kind.ends_with("List") {
+        return node.get("items").and_then(Node::items).unwrap_or_default().iter().flat_map(of_plugin).collect();
+    }
+    if kind != "HelmChartInflationGenerator" {
+        return Vec::new();
+    }
+    let home = node.get("chartHome").and_then(Node::as_str).unwrap_or("charts");
+    vec![Chart { node, key: "HelmChartInflationGenerator", home: home.to_owned() }]
 }
 
 impl Chart<'_> {
@@ -116,7 +121,7 @@ fn no_options(node: &Node) -> Result<(), Wrong> {
         None => vec![&entry.value],
     });
     for text in texts {
-        if text.as_str().is_some_and(|text| text.trim_start().starts_with('-') && !text.contains('\n')) {
+        if text.as_str().is_some_and(|text| text.trim_start().starts_with('-')) {
             let entry = text.as_str().unwrap_or_default().to_owned();
             return Err(Wrong { at: text.at, entry, why: "begins with '-', which helm takes for an option; remove the dash" });
         }

@@ -2,8 +2,10 @@
 //!
 //! Which keys hold paths: kustomize `api/types` (`Kustomization`, `Patch`, `GeneratorArgs`, `HelmChart` …) and the built-in plugins. Keys that
 //! hold the names of fields or free text are passed over.
+//!
+//! Invariant: what kustomize takes for an entry is one here, or is a [`Fault`]. Its decoder takes `Files` and even `fileſ` for `files`.
 
-use crate::yaml::{Kind, Node, Position};
+use crate::yaml::{Entry, Kind, Node, Position};
 
 /// What an entry may be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -77,6 +79,59 @@ const FREE: [&str; 14] = [
     "schema",
 ];
 
+/// Keys that say something of a chart or plugin, beside those above.
+const OTHERS: [&str; 7] = ["kind", "name", "chartName", "version", "chartVersion", "repo", "chartRepoUrl"];
+
+/// Something that kustomize may read in another way than it is read here.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Fault {
+    pub(super) entry: String,
+    pub(super) at: Option<Position>,
+    pub(super) why: &'static str,
+}
+
+/// What is doubtful in a kustomization.
+pub(super) fn fault_of_kustomization(node: &Node) -> Option<Fault> {
+    let entries = node.entries().unwrap_or_default();
+    entries.iter().find_map(|entry| {
+        let inside = OBJECTS.contains(&entry.key.as_str()).then(|| fault(&entry.value)).flatten();
+        misspelt(entry).or_else(|| no_text(entry)).or(inside)
+    })
+}
+
+/// What is doubtful in the configuration of a plugin.
+pub(super) fn fault(node: &Node) -> Option<Fault> {
+    match &node.kind {
+        Kind::Sequence(items) => items.iter().find_map(fault),
+        Kind::Mapping(entries) => entries
+            .iter()
+            .filter(|entry| !FREE.contains(&entry.key.as_str()))
+            .find_map(|entry| misspelt(entry).or_else(|| no_text(entry)).or_else(|| fault(&entry.value))),
+        _ => None,
+    }
+}
+
+/// A key that Go's decoder takes for a known one although it is written otherwise (encoding/json, `foldName`).
+fn misspelt(entry: &Entry) -> Option<Fault> {
+    let known = || ENTRIES.iter().map(|(key, _)| *key).chain(OBJECTS).chain(FILES).chain(OTHERS);
+    let fold = |key: &str| key.chars().flat_map(char::to_uppercase).flat_map(char::to_lowercase).collect::<String>();
+    let folded = fold(&entry.key);
+    let is_known = known().any(|key| key == entry.key);
+    (!is_known && known().any(|key| fold(key) == folded)).then(|| Fault {
+        entry: entry.key.clone(),
+        at: entry.key_at,
+        why: "is a key that kustomize takes for one of its own, which is written otherwise; write it as its documentation does",
+    })
+}
+
+/// A name of a file that is no text, such as `yes`, which one reader takes for `true`.
+fn no_text(entry: &Entry) -> Option<Fault> {
+    let is_entry = FILES.contains(&entry.key.as_str()) || ENTRIES.iter().any(|(key, _)| *key == entry.key);
+    let values = entry.value.items().unwrap_or(std::slice::from_ref(&entry.value));
+    let wrong = values.iter().find(|value| matches!(value.kind, Kind::Bool(_) | Kind::Number(..))).filter(|_| is_entry)?;
+    Some(Fault { entry: entry.key.clone(), at: wrong.at, why: "has a value that is no text; put it in quotes" })
+}
+
 /// Everything a kustomization refers to.
 pub(super) fn of_kustomization(node: &Node) -> Vec<Reference<'_>> {
     let mut found = Vec::new();
@@ -130,9 +185,17 @@ fn files<'n>(node: &'n Node, key: &str, found: &mut Vec<Reference<'n>>) {
     }
 }
 
-/// Whether `entry` is the text itself and no name of a file.
-pub(super) fn is_inline(entry: &str) -> bool {
-    entry.contains('\n') || entry.trim_start().starts_with(['{', '['])
+impl Reference<'_> {
+    /// Whether the entry may be the text itself instead of the name of a file, and looks so. kustomize tries the text first and takes what
+    /// it does not understand for a name, so such an entry must not lead anywhere as a name either.
+    pub(super) fn is_inline(&self) -> bool {
+        let may_be = self.role == Role::Plugin
+            || matches!(self.key.as_str(), "patches" | "patchesStrategicMerge")
+            || self.key.ends_with("Transformer.paths");
+        let first = self.entry.lines().find(|line| !line.trim_start().starts_with('#')).unwrap_or_default();
+        let is_text = self.entry.trim_start().starts_with(['{', '[']) || (self.entry.contains('\n') && !is_remote(first));
+        may_be && is_text
+    }
 }
 
 /// Whether kustomize would fetch `entry` from elsewhere: what its loader takes for a URL (`api/internal/git/repospec.go`,
@@ -173,16 +236,43 @@ mod tests {
                     replacements: [{path: r, source: {fieldPath: x}}, {source: {}, targets: [{fieldPaths: [x]}]}]\nopenapi: {path: o}\ncrds: [crd]\nconfigurations: [cfg]\n\
                     patchesStrategicMerge: [sm]\npatchesJson6902: [{path: j, target: {name: x}}]\nhelmGlobals: {chartHome: h}\n\
                     helmCharts: [{name: n, valuesFile: v, additionalValuesFiles: [w], valuesInline: {path: no}}]\ncommonLabels: {path: /no}\n";
-        let node = parse_one(text, Dialect::Go, Limits::default()).expect("parses");
+        let node = parse_one(text, Dialect::GoExact, Limits::default()).expect("parses");
         let mut entries: Vec<_> = of_kustomization(&node).iter().map(|found| found.entry).collect();
         entries.sort_unstable();
         assert_eq!(entries, ["../base", "a.yaml", "c", "cfg", "crd", "e", "f", "g", "h", "j", "o", "p.yaml", "r", "s", "sm", "v", "w"]);
         let plugin =
-            parse_one("kind: PatchTransformer\nmetadata: {name: x}\npath: ../p\n", Dialect::Go, Limits::default()).expect("parses");
+            parse_one("kind: PatchTransformer\nmetadata: {name: x}\npath: ../p\n", Dialect::GoExact, Limits::default()).expect("parses");
         assert_eq!(
             of_plugin(&plugin).iter().map(|found| (found.key.as_str(), found.entry)).collect::<Vec<_>>(),
             [("PatchTransformer.path", "../p")]
         );
+    }
+
+    #[test]
+    fn what_kustomize_may_read_in_another_way_is_found() {
+        let parse = |text: &str| parse_one(text, Dialect::GoExact, Limits::default()).expect(text);
+        for text in [
+            "Resources: [a]",
+            "configmapgenerator: []",
+            "configMapGenerator: [{name: a, Files: [a]}]",
+            "configMapGenerator: [{name: a, file\u{17f}: [a]}]",
+            "helmCharts: [{Repo: x}]",
+            "resources: [yes]",
+            "secretGenerator: [{files: [1]}]",
+            "openapi: {path: true}",
+        ] {
+            assert!(fault_of_kustomization(&parse(text)).is_some(), "{text}");
+        }
+        for text in [
+            "commonLabels: {Path: x, Name: y}",
+            "helmCharts: [{name: a, valuesInline: {Files: 1, path: yes}}]",
+            "configMapGenerator: [{name: a, options: {labels: {Path: x}}, literals: [Files=1]}]",
+            "patches: [{target: {kind: X}, path: p}]",
+            "images: [{name: x, newTag: y}]",
+        ] {
+            assert_eq!(fault_of_kustomization(&parse(text)), None, "{text}");
+        }
+        assert_eq!(fault(&parse("Kind: HelmChartInflationGenerator")).map(|fault| fault.entry), Some("Kind".to_owned()));
     }
 
     #[test]

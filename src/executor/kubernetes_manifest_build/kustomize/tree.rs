@@ -13,13 +13,13 @@ use std::{
 use crate::{
     job::{Failure, FailureKind},
     shutdown::{Cancel, Cancelled},
-    yaml::{self, Dialect, Limits, Node, Position},
+    yaml::{self, Dialect, Entry, Limits, Node, Position},
 };
 
 use super::{
     helm,
     place::{self, NAMES, Place},
-    references::{self, Reference, Role, is_inline, is_remote, without_credentials},
+    references::{self, Fault, Reference, Role, is_remote, without_credentials},
 };
 
 /// Longest kustomization or configuration of a plugin.
@@ -66,6 +66,8 @@ impl Findings {
 pub(super) enum TreeError {
     #[error("{file}{}: {key}: '{entry}' {why}", line(*at))]
     Entry { file: String, at: Option<Position>, key: String, entry: String, why: &'static str },
+    #[error("{file}{}: '{entry}' {why}", line(*at))]
+    Doubtful { file: String, at: Option<Position>, entry: String, why: &'static str },
     #[error("{file}: {source}")]
     Yaml { file: String, source: yaml::Error },
     #[error("{file}: is not a kustomization but {found}")]
@@ -143,14 +145,16 @@ impl Inspector<'_> {
             return Err(TreeError::Entry { entry: file.clone(), file, at: None, key, why });
         }
         let text = read(path, &file)?;
-        let nodes =
-            yaml::parse_with(&text, Dialect::Go, Limits::default()).map_err(|source| TreeError::Yaml { file: file.clone(), source })?;
-        for node in &nodes {
+        for node in &parse(&text, &file)? {
             if node.is_null() {
                 continue;
             }
-            if node.entries().is_none() {
+            let Some(entries) = node.entries() else {
                 return Err(TreeError::NotAMapping { file, found: node.type_name() });
+            };
+            doubtful(references::fault_of_kustomization(node), &file)?;
+            if configures {
+                only_resources(entries, &file)?;
             }
             for chart in helm::of_kustomization(node) {
                 self.chart(&chart, folder, &file)?;
@@ -164,16 +168,20 @@ impl Inspector<'_> {
 
     fn reference(&mut self, reference: &Reference<'_>, folder: &Path, file: &str, configures: bool) -> Result<(), TreeError> {
         let Reference { role, key, entry, at } = reference;
-        if entry.is_empty() || (matches!(role, Role::Plugin | Role::File) && is_inline(entry)) {
-            return if *role == Role::Plugin { self.plugins(entry, folder, file) } else { Ok(()) };
+        if entry.is_empty() {
+            return Ok(());
         }
         let (shown, secret) = without_credentials(entry);
         let wrong = |why| Err(TreeError::Entry { file: file.to_owned(), at: *at, key: key.clone(), entry: shown.clone(), why });
+        let place = place::resolve(self.root, folder, entry);
+        if place == Place::Missing && reference.is_inline() {
+            return if *role == Role::Plugin { self.plugins(entry, folder, file) } else { Ok(()) };
+        }
         if is_remote(entry) {
             self.findings.secrets.extend(secret);
             return self.remote(reference, file, &shown);
         }
-        match place::resolve(self.root, folder, entry) {
+        match place {
             Place::Outside => wrong("leads out of the source; copy what is needed into the repository"),
             Place::Inside(path) if path.is_dir() => {
                 if *role == Role::File {
@@ -221,13 +229,14 @@ impl Inspector<'_> {
     /// Configuration of plugins whose paths are relative to `folder`.
     fn plugins(&mut self, text: &str, folder: &Path, file: &str) -> Result<(), TreeError> {
         for node in parse(text, file)? {
-            if let Some(chart) = helm::of_plugin(&node) {
+            doubtful(references::fault(&node), file)?;
+            for chart in helm::of_plugin(&node) {
                 self.chart(&chart, folder, file)?;
             }
             for reference in references::of_plugin(&node) {
                 let is_path = reference.entry.contains("..") || reference.entry.starts_with('/') || is_remote(reference.entry);
                 // Much that is called `path` in a plugin's configuration is one of fields.
-                if is_path && !is_inline(reference.entry) || place::resolve(self.root, folder, reference.entry) == Place::Outside {
+                if is_path || place::resolve(self.root, folder, reference.entry) == Place::Outside {
                     self.reference(&reference, folder, file, false)?;
                 }
             }
@@ -270,8 +279,22 @@ impl Inspector<'_> {
     }
 }
 
+/// Refuses what kustomize may read in another way than it was read here.
+fn doubtful(fault: Option<Fault>, file: &str) -> Result<(), TreeError> {
+    let Some(Fault { entry, at, why }) = fault else { return Ok(()) };
+    Err(TreeError::Doubtful { file: file.to_owned(), at, entry, why })
+}
+
+/// A kustomization whose objects configure plugins: what is put on top of them comes after they were looked at.
+fn only_resources(entries: &[Entry], file: &str) -> Result<(), TreeError> {
+    let is_harmless = |entry: &&Entry| matches!(entry.key.as_str(), "apiVersion" | "kind" | "metadata" | "resources" | "bases");
+    let why = "changes what configures plugins, which cannot be checked beforehand; write the change into the files that resources names";
+    let changes = entries.iter().find(|entry| !is_harmless(entry));
+    doubtful(changes.map(|entry| Fault { entry: entry.key.clone(), at: entry.key_at, why }), file)
+}
+
 fn parse(text: &str, file: &str) -> Result<Vec<Node>, TreeError> {
-    yaml::parse_with(text, Dialect::Go, Limits::default()).map_err(|source| TreeError::Yaml { file: file.to_owned(), source })
+    yaml::parse_with(text, Dialect::GoExact, Limits::default()).map_err(|source| TreeError::Yaml { file: file.to_owned(), source })
 }
 
 fn read(path: &Path, file: &str) -> Result<String, TreeError> {

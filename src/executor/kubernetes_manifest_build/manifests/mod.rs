@@ -112,7 +112,6 @@ impl Reader<'_> {
         };
         // JSON is read as JSON: it may have tabs where YAML wants none.
         let json = chunk.is_json().then(|| yaml::parse_json(chunk.text, limits).ok()).flatten();
-        let is_json = json.is_some();
         let node = if let Some(node) = json {
             node
         } else {
@@ -133,7 +132,7 @@ impl Reader<'_> {
             return self.list(items, &place, chunk);
         }
         self.add(object::resource(&node, &place)?, place)?;
-        if is_json || chunk.confuses_kubectl() {
+        if chunk.confuses_kubectl() {
             self.append(&yaml::to_string(&node.to_json()));
         } else {
             self.append(chunk.text);

@@ -67,7 +67,7 @@ pub(super) fn resource(node: &Node, place: &Place) -> Result<Resource, ManifestE
         return field("apiVersion", format!("'{}' is not an API version; write it like v1 or apps/v1", shown(&api_version)));
     }
     let kind = text(node, "kind", "kind", place)?;
-    if !(kind.starts_with(|c: char| c.is_ascii_alphabetic()) && kind.chars().all(|c| c.is_ascii_alphanumeric())) {
+    if !(kind.starts_with(|c: char| c.is_ascii_alphabetic()) && kind.chars().all(|c| c.is_ascii_alphanumeric() || c == '-')) {
         return field("kind", format!("'{}' is not a kind; write it like Deployment", shown(&kind)));
     }
     if api_version.split('/').next() == Some(KUSTOMIZE) {
@@ -79,6 +79,8 @@ pub(super) fn resource(node: &Node, place: &Place) -> Result<Resource, ManifestE
     if metadata.entries().is_none() {
         return field("metadata", format!("is {}, not an object", metadata.type_name()));
     }
+    strings(metadata, "labels", "metadata.labels", place)?;
+    strings(metadata, "annotations", "metadata.annotations", place)?;
     if metadata.get("name").is_none_or(Node::is_null) && metadata.get("generateName").is_some() {
         let problem = format!("is missing, and generateName makes another {kind} with every deployment; set metadata.name");
         return field("metadata.name", problem);
@@ -128,6 +130,20 @@ pub(super) fn list_items(node: &Node, place: &Place) -> Result<Option<Vec<Node>>
         item
     };
     Ok(Some(items.iter().map(complete).collect()))
+}
+
+/// A map of strings, of which no API server takes anything else; what is null reads as empty.
+fn strings(node: &Node, key: &str, field: &'static str, place: &Place) -> Result<(), ManifestError> {
+    let Some(value) = node.get(key).filter(|value| !value.is_null()) else { return Ok(()) };
+    let wrong = |entry: &&Entry| !entry.value.is_null() && entry.value.as_str().is_none();
+    let problem = match value.entries().map(|entries| entries.iter().find(wrong)) {
+        None => format!("is {}, not an object", value.type_name()),
+        Some(None) => return Ok(()),
+        Some(Some(Entry { key, value, .. })) => {
+            format!("has '{}', which is {}, not a string; put it in quotes", shown(key), value.type_name())
+        }
+    };
+    Err(ManifestError::Field { place: place.clone(), field, problem })
 }
 
 fn text(node: &Node, key: &str, field: &'static str, place: &Place) -> Result<String, ManifestError> {

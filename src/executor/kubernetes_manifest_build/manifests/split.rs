@@ -76,10 +76,11 @@ impl Chunk<'_> {
         self.text.trim_start().starts_with('{')
     }
 
-    /// Whether kubectl would take a line in it for a separator that it is not (apimachinery `yaml.YAMLReader` looks at the first three
-    /// characters of a line alone), or reads it only as JSON.
+    /// Whether kubectl would stumble over the text as it stands. It takes any line that begins with `---` for a separator (apimachinery
+    /// `yaml.YAMLReader`), text that begins with a brace for JSON, and knows neither lines of tabs alone nor `\/`, which YAML 1.1 did not have.
     pub(super) fn confuses_kubectl(&self) -> bool {
-        self.text.lines().any(|line| line.starts_with("---"))
+        let is_odd = |line: &str| line.starts_with("---") || (line.contains('\t') && line.trim().is_empty());
+        self.is_json() || self.text.contains("\\/") || self.text.lines().any(is_odd)
     }
 
     pub(super) const fn begin(&self) -> Position {

@@ -27,7 +27,7 @@ fn separators_are_cleaned_and_empty_documents_dropped() {
         "%YAML 1.1\n--- # first\n{A}...\n---\n---\nnull\n---\n{{}}\n--- {{apiVersion: v1, kind: Secret, metadata: {{name: s}}}}\n---\n# end\n"
     );
     let manifests = read_one(&text).expect("fine");
-    assert_eq!(manifests.text, format!("{A}---\n{{apiVersion: v1, kind: Secret, metadata: {{name: s}}}}\n"));
+    assert_eq!(manifests.text, format!("{A}---\napiVersion: v1\nkind: Secret\nmetadata:\n  name: s\n"));
 }
 
 #[test]
@@ -38,8 +38,22 @@ fn lists_are_unpacked() {
         manifests.text,
         "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: a\n---\napiVersion: v1\ndata:\n  k: \"1\"\nkind: ConfigMap\nmetadata:\n  name: b\n"
     );
+    let dashed = "apiVersion: x.io/v1\nkind: Api-Rule\nmetadata: {name: r}\n";
+    assert_eq!(read_one(dashed).expect("a kind is a DNS label but for its case").text, dashed);
     let named = "apiVersion: x.io/v1\nkind: AccessList\nmetadata: {name: l}\nitems: [1]\n";
     assert_eq!(read_one(named).expect("an object of its own").text, named);
+}
+
+#[test]
+fn what_kubectl_would_stumble_over_is_written_anew() {
+    let plain = "apiVersion: v1\ndata:\n  x: a/b\nkind: ConfigMap\nmetadata:\n  name: a\n";
+    for text in [
+        format!("{A}data: {{x: \"a\\/b\"}}\n"),
+        format!("{A}\t\ndata: {{x: a/b}}\n"),
+        "{apiVersion: v1, kind: ConfigMap, metadata: {name: a}, data: {x: a/b}} # note\n".to_owned(),
+    ] {
+        assert_eq!(read_one(&text).expect("fine").text, plain, "{text}");
+    }
 }
 
 #[test]
@@ -74,6 +88,16 @@ fn what_is_wrong_is_named_with_its_place() {
         problem("apiVersion: v1\nkind: Job\nmetadata: {name: 12}\n"),
         "m.yaml: document 1, line 1: metadata.name is a number, not a string; put it in quotes"
     );
+    for (metadata, field) in [
+        ("labels: {version: 1.0}", "metadata.labels has 'version', which is a number, not a string; put it in quotes"),
+        ("annotations: {a: yes}", "metadata.annotations has 'a', which is a boolean, not a string; put it in quotes"),
+        ("labels: [a]", "metadata.labels is a list, not an object"),
+    ] {
+        let text = format!("apiVersion: v1\nkind: Job\nmetadata: {{name: a, {metadata}}}\n");
+        assert_eq!(problem(&text), format!("m.yaml: document 1, line 1: {field}"));
+    }
+    assert!(read_one("apiVersion: v1\nkind: Job\nmetadata: {name: a, labels: , annotations: {a: }}\n").is_ok());
+    assert!(problem(&format!("{A}data: {{~: a}}\n")).contains("a key has to be plain text"));
     assert_eq!(
         problem(&format!("{A}---\n\n{A}")),
         "v1 ConfigMap 'a' is there twice, in m.yaml: document 1, line 1 and in m.yaml: document 2, line 6; keep one"

@@ -121,17 +121,17 @@ impl<'a> Cursor<'a> {
         self.free
     }
 
-    /// Reads a name: a letter or `_`, then letters, digits, `_` and `-`.
+    /// Reads a name: a letter or `_`, then letters, digits, `_` and `-`; marks that go on letters are part of it (UAX #31).
     pub(super) fn name(&mut self) -> Option<&'a str> {
         let rest = self.rest();
         let first = rest.chars().next()?;
-        if !(first.is_alphabetic() || first == '_') {
+        if !(unicode_ident::is_xid_start(first) || first == '_') {
             return None;
         }
         let is_ascii = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-');
         let mut end = rest.bytes().position(|byte| !is_ascii(byte)).unwrap_or(rest.len());
         if rest[end..].bytes().next().is_some_and(|byte| !byte.is_ascii()) {
-            end = rest.find(|c: char| !(c.is_alphanumeric() || matches!(c, '_' | '-'))).unwrap_or(rest.len());
+            end = rest.find(|c: char| !(unicode_ident::is_xid_continue(c) || c == '-')).unwrap_or(rest.len());
         }
         self.at += end;
         Some(&rest[..end])

@@ -47,13 +47,17 @@ impl<'a> Cursor<'a> {
             self.skip()?;
         }
         let mut value = self.term()?;
+        // `.*` takes everything up to the next index, another one excepted.
+        let mut starred = false;
         loop {
             self.skip()?;
             if self.starts_with(".") && !self.starts_with("...") {
                 self.at += 1;
                 self.skip()?;
                 let is_index = self.index_digits();
-                if !is_index && !self.eat("*") && self.name().is_none() {
+                let is_splat = !starred && self.eat("*");
+                starred |= is_splat;
+                if !is_index && !is_splat && self.name().is_none() {
                     return Err(self.expected("the name of an attribute after '.'"));
                 }
                 if is_index && self.at_fraction() {
@@ -61,6 +65,7 @@ impl<'a> Cursor<'a> {
                 }
             } else if self.starts_with("[") {
                 self.index()?;
+                starred = false;
             } else {
                 return Ok(if signed { Value::Other } else { value });
             }

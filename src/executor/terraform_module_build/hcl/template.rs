@@ -152,6 +152,7 @@ impl<'a> Cursor<'a> {
             Some(c @ ('"' | '\\')) => return Ok(c),
             Some('u') => 4,
             Some('U') => 8,
+            Some('\n' | '\r') => return Err(SyntaxError { at, problem: Problem::LineBreak }),
             Some(other) => return Err(SyntaxError { at, problem: Problem::Escape(other) }),
             None => return Err(self.unclosed(at, "this string", "'\"'")),
         };

@@ -62,6 +62,7 @@ EOT
         [("source", Some("hashicorp/aws")), ("version", Some("~> 5.0"))]
     );
     assert_eq!(file.body.blocks[3].body.arguments.len(), 10);
+    assert!(parse("e\u{301}_\u{2118} = b.*.c[0].*.d\na\u{b7}b = 1\n").is_ok(), "letters with marks of their own, as macOS writes them");
     assert!(parse("\u{feff}a = 1\r\nb = <<E\r\nx\r\n E\r\nc = 2").is_ok_and(|file| file.body.arguments.len() == 3), "as Windows writes it");
 }
 
@@ -107,6 +108,9 @@ fn mistakes_have_their_place() {
         ("a = x ? 1", "9: expected ':' of the conditional, found the end of the file"),
         ("a = {b}", "6: expected '=' or ':' after the key, found '}'"),
         ("/* x", "0: the comment that begins with /* is never closed; add the missing */"),
+        ("a = \"x\\\ny\"", "6: a quoted string ends in the line it begins in; use a heredoc (<<EOT) or \\n"),
+        ("a = b.*.c.*", "10: expected the name of an attribute after '.', found '*'"),
+        ("a\u{b2} = 1", "1: expected '=' of an argument, or a label or '{' of a block, found '²'"),
         ("a = 1x", "5: expected the end of the number, found 'x'"),
     ] {
         assert_eq!(fails(text), message, "{text}");

@@ -147,7 +147,7 @@ fn what_nobody_asked_for_is_a_warning() {
     let dir = source(&[
         (
             "mod/main.tf",
-            "x = file(\"${path.module}/../shared.json\")\ny = file(\"${path.module}/sub/../ok.json\")\nmodule \"v\" { source = var.v }",
+            "x = file(\"${path.module}/../common.json\")\ny = file(\"${path.module}/sub/../ok.json\")\nmodule \"v\" { source = var.v }\nmodule \"w\" { source = \"..\\\\w\" }",
         ),
         ("mod/ok.json", ""),
         ("mod/test/main.tf", "module \"a\" { source = \"../../gone\" }"),
@@ -157,9 +157,10 @@ fn what_nobody_asked_for_is_a_warning() {
     assert_eq!(
         notes(&package),
         [
-            "mod/main.tf:1: '${path.module}/../shared.json' is not in the package, which has the module's folder and the modules it calls; move \
+            "mod/main.tf:1: '${path.module}/../common.json' is not in the package, which has the module's folder and the modules it calls; move \
              it into the module's folder",
             "mod/main.tf:3: the source of module 'v' is computed; whatever it names is not looked for",
+            "mod/main.tf:4: module 'w' has the source '..\\w', which is a folder on Windows only and is not packed; write '../w'",
             "mod/broken/main.tf:1:1: expected an argument or a block, found ']'; `tofu fmt` shows the place as well (the module itself does not \
              need it)",
             "mod/test/main.tf:1: module 'a' has the source '../../gone', and the source has no folder 'gone'; correct the path (the module \
@@ -176,6 +177,33 @@ fn a_link_does_not_hide_what_it_leads_to() {
     std::os::unix::fs::symlink("../terraform.tfstate", dir.path().join("mod/data.json")).expect("linked");
     assert!(packed(&dir, "mod").is_err_and(|error| error.contains("'mod/data.json' (state)")));
     assert!(packed(&dir, "nope").is_err());
+}
+
+#[test]
+fn what_a_linked_module_calls_lies_beside_what_the_link_leads_to() {
+    let dir = source(&[
+        ("mod/main.tf", "module \"a\" { source = \"./l\" }\nmodule \"d\" { source = \"./deep/m\" }"),
+        ("b/main.tf", "module \"c\" { source = \"../c\" }"),
+        ("c/main.tf", "module \"e\" { source = \"./n\" }"),
+        ("far/e/main.tf", "module \"f\" { source = \"../f\" }"),
+        ("far/f/main.tf", ""),
+        ("mod/s/main.tf", "module \"t\" { source = \"../t\" }"),
+        ("mod/t/main.tf", ""),
+    ]);
+    fs::create_dir(dir.path().join("mod/deep")).expect("made");
+    for (link, target) in [("mod/l", "../b"), ("mod/deep/m", "../s"), ("c/n", "../far/e")] {
+        std::os::unix::fs::symlink(target, dir.path().join(link)).expect("linked");
+    }
+    let package = packed(&dir, "mod").expect("packed");
+    for (file, text) in [
+        ("l/main.tf", "module \"c\" { source = \"../.modules/c\" }"),
+        (".modules/c/n/main.tf", "module \"f\" { source = \"../../far/f\" }"),
+        ("deep/m/main.tf", "module \"t\" { source = \"../../t\" }"),
+        ("s/main.tf", "module \"t\" { source = \"../t\" }"),
+    ] {
+        assert_eq!(content(&package, file), text, "{file}");
+    }
+    assert!(names(&package).contains(&".modules/far/f/main.tf"));
 }
 
 #[test]
