@@ -3,6 +3,8 @@
 //! Inputs: an artifact, a key. Outputs: the statement that holds, or why none does. Invariant: one good bundle is enough, whatever else is
 //! attached; nothing of a bundle is believed before its signature is good.
 
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+
 use super::{
     bundle::{Bundle, Content, Signer},
     dsse::IN_TOTO,
@@ -11,7 +13,7 @@ use super::{
     statement::Statement,
 };
 use crate::{
-    digest::Digest,
+    digest::{Digest, hex},
     oci::{Cx, Descriptor, Error, Repository, media_type},
 };
 
@@ -71,6 +73,14 @@ pub async fn verify(cx: Cx<'_>, repository: &Repository, reference: &str, key: &
     Ok(verdict)
 }
 
+/// A key as people know it: by its fingerprint, if the hint is one ([`PublicKey::key_id`]).
+fn shown(hint: &str) -> String {
+    match STANDARD.decode(hint) {
+        Ok(bytes) if bytes.len() == 32 => format!("sha256:{}", hex(&bytes)),
+        _ => format!("'{}'", hint.chars().take(64).collect::<String>()),
+    }
+}
+
 /// The statement of a bundle, if it is `key`'s and about that artifact.
 fn check(bundle: &Bundle, subject: &Digest, key: &PublicKey) -> Result<Statement, String> {
     let Content::Dsse(envelope) = &bundle.content else { return Err("it is a signature without a statement".to_owned()) };
@@ -80,7 +90,7 @@ fn check(bundle: &Bundle, subject: &Digest, key: &PublicKey) -> Result<Statement
             Signer::PublicKey { hint } if *hint == key.key_id() => {
                 "it was changed after it was signed: its signature does not fit".to_owned()
             }
-            Signer::PublicKey { hint } => format!("it is signed by another key, '{}'", hint.chars().take(64).collect::<String>()),
+            Signer::PublicKey { hint } => format!("it is signed by another key, {}", shown(hint)),
         });
     }
     if envelope.payload_type != IN_TOTO {

@@ -8,7 +8,7 @@ use jiff::{Timestamp, tz::TimeZone};
 use secrecy::ExposeSecret as _;
 
 use super::AwsKeys;
-use crate::digest::Digest;
+use crate::digest::{Digest, hex};
 
 const ALGORITHM: &str = "AWS4-HMAC-SHA256";
 
@@ -57,10 +57,6 @@ fn squeeze(value: &str) -> String {
 
 fn sha256(bytes: &[u8]) -> String {
     Digest::of(bytes).hex().to_owned()
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().concat()
 }
 
 fn mac(key: &[u8], text: &str) -> Vec<u8> {
