@@ -22,7 +22,10 @@ mod generator;
 mod progress;
 mod steps;
 
-use std::{path::Path, sync::Arc};
+use std::{
+    path::Path,
+    sync::{Arc, OnceLock},
+};
 
 use async_trait::async_trait;
 
@@ -45,11 +48,21 @@ const INSTALL: &str = "install buildctl and buildkitd (https://github.com/moby/b
 #[derive(Debug, Clone)]
 pub(crate) struct BuildKit {
     settings: Settings,
+    /// Address and version of the daemon that a probe has found: asking again takes a process.
+    found: Arc<OnceLock<(String, String)>>,
 }
 
 impl BuildKit {
     pub(crate) fn new(settings: &Settings) -> Self {
-        Self { settings: settings.clone() }
+        Self { settings: settings.clone(), found: Arc::default() }
+    }
+
+    /// The version of the daemon at `address`.
+    async fn version(&self, address: &str, cwd: &Path) -> Option<String> {
+        if let Some((_, version)) = self.found.get().filter(|(at, _)| at == address) {
+            return Some(version.clone());
+        }
+        address::version(address, cwd).await
     }
 
     /// Lets the daemon at `address` build.
@@ -66,7 +79,7 @@ impl BuildKit {
             .stdout(Output::Quiet)
             .stderr(Output::Quiet)
             .tap(Tap::new(move |_, line| seen.line(line)));
-        let (done, version) = tokio::join!(command.run(&cx.cancel, &cx.log), address::version(address, cx.workspace.root()));
+        let (done, version) = tokio::join!(command.run(&cx.cancel, &cx.log), self.version(address, cx.workspace.root()));
         let done = done?;
         let mut summary = progress.finish();
         if !done.exit.is_success() {
@@ -102,7 +115,12 @@ impl Backend for BuildKit {
     async fn probe(&self) -> Readiness {
         match address::find(&self.settings.docker).await {
             Ok(Place::At(address)) => match address::version(&address, Path::new("/")).await {
-                Some(version) => Readiness::Ready(format!("buildkitd {version} at {address}")),
+                Some(version) => {
+                    let detail = format!("buildkitd {version} at {address}");
+                    // A second probe finds the same.
+                    let _ = self.found.set((address, version));
+                    Readiness::Ready(detail)
+                }
                 None => Readiness::NotReady {
                     reason: format!("buildkitd at {address} does not answer"),
                     remedy: "start it again, or check who may connect to it".to_owned(),
