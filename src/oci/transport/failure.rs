@@ -44,7 +44,13 @@ pub(super) fn connection(host: &str, error: &reqwest::Error) -> Error {
     let not_tls = matches!(tls, Some(rustls::Error::InvalidMessage(_)));
     let cause = innermost(error);
     let unknown_name = cause.contains("Name or service not known") || cause.contains("No address associated");
-    let (reason, transient) = if certificate {
+    // What `openssl req -x509` makes unless it is told otherwise.
+    let is_authority = certificate && cause.contains("CaUsedAsEndEntity");
+    let (reason, transient) = if is_authority {
+        let text =
+            "its certificate is that of an authority (CA:TRUE), which is not trusted as a server's; give the server one with CA:FALSE";
+        (text.to_owned(), false)
+    } else if certificate {
         (format!("its certificate is not trusted ({cause}); add its authority with ca_file or host_ca_files"), false)
     } else if not_tls {
         ("it does not speak TLS; if it is meant to be plain HTTP set PlainHTTP in the plan or plain_http_hosts".to_owned(), false)
