@@ -189,15 +189,9 @@ fn check(sbom: &Sbom) -> Result<(), Failure> {
     if sbom.content.len() > MAX_SBOM {
         return wrong("has more than the 64 MiB that are attached");
     }
-    // SPDX 2.x names its version, 3.x its context; CycloneDX names itself.
-    let keys: &[&str] = match sbom.media_type.as_str() {
-        "application/spdx+json" => &["spdxVersion", "@context"],
-        "application/vnd.cyclonedx+json" => &["bomFormat"],
-        _ => return wrong("is of no type that is known: application/spdx+json and application/vnd.cyclonedx+json are"),
-    };
-    match serde_json::from_slice::<Value>(&sbom.content) {
-        Ok(document) if keys.iter().any(|key| document.get(key).is_some()) => Ok(()),
-        Ok(_) => wrong(&format!("is not one: it has no '{}'", keys.join("' or '"))),
+    match Sbom::media_type_of(&sbom.content) {
+        Ok(Some(found)) if found == sbom.media_type => Ok(()),
+        Ok(_) => wrong("is not one: SPDX has 'spdxVersion' or its '@context', CycloneDX 'bomFormat'"),
         Err(error) => wrong(&format!("is not JSON: {error}")),
     }
 }

@@ -153,13 +153,8 @@ fn read_sbom(source: &Source, name: &str) -> Result<Sbom, Failure> {
         return Err(wrong(&format!("is larger than the {MAX_SBOM} bytes that are read")));
     }
     let content = fs_err::read(&path)?;
-    let document: serde_json::Value = serde_json::from_slice(&content).map_err(|error| wrong(&format!("is not JSON: {error}")))?;
-    let media_type = if document["spdxVersion"].is_string() {
-        "application/spdx+json"
-    } else if document["bomFormat"] == "CycloneDX" {
-        "application/vnd.cyclonedx+json"
-    } else {
-        return Err(wrong("is neither SPDX (spdxVersion) nor CycloneDX (bomFormat)"));
-    };
+    let media_type = Sbom::media_type_of(&content)
+        .map_err(|error| wrong(&format!("is not JSON: {error}")))?
+        .ok_or_else(|| wrong("is neither SPDX (spdxVersion, or its @context) nor CycloneDX (bomFormat)"))?;
     Ok(Sbom { media_type: media_type.to_owned(), content: content.into(), subject: None })
 }
