@@ -7,7 +7,7 @@
 //! ```
 //!
 //! Inputs: a [`Record`], the artifacts. Outputs: referrers; the keys `provenance` and `sboms` of the outputs. Invariants: nothing is written under a
-//! tag of the artifact's; done twice it adds nothing the second time; the key is read only when there is something to sign.
+//! tag of the artifact's; done twice it adds nothing the second time; the key is read only where something is to be signed.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -87,15 +87,28 @@ pub async fn attest(
     Ok(outputs)
 }
 
+/// Reads a key that was named, and forgets it again: better no build than one that is pushed and cannot be signed. A pipe is left alone, it can be read once.
+///
+/// # Errors
+/// When the file cannot be read, or holds no key that signs.
+pub async fn check_key(cx: Cx<'_>, source: &KeySource) -> Result<(), Failure> {
+    let KeySource::File(path) = source else { return Ok(()) };
+    let pipe = tokio::fs::metadata(path).await.is_ok_and(|found| !found.is_file() && !found.is_dir());
+    if pipe { Ok(()) } else { read(cx, source).await.map(drop) }
+}
+
 async fn load(cx: Cx<'_>, source: &KeySource) -> Result<SigningKey, Failure> {
-    let source = source.clone();
-    let loaded = cx.cancel.run(tokio::task::spawn_blocking(move || source.load())).await?;
-    let Loaded { key, path, exposed } =
-        loaded.map_err(|error| Failure::new(FailureKind::Internal, format!("a worker thread failed: {error}")))??;
+    let Loaded { key, path, exposed } = read(cx, source).await?;
     if exposed {
         cx.log.warn(format_args!("the signing key {0} can be read by others than its owner; `chmod 600 {0}`", path.display()));
     }
     Ok(key)
+}
+
+async fn read(cx: Cx<'_>, source: &KeySource) -> Result<Loaded, Failure> {
+    let source = source.clone();
+    let loaded = cx.cancel.run(tokio::task::spawn_blocking(move || source.load())).await?;
+    Ok(loaded.map_err(|error| Failure::new(FailureKind::Internal, format!("a worker thread failed: {error}")))??)
 }
 
 /// What a registry says to an attachment, with the way around it.

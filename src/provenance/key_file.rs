@@ -56,8 +56,12 @@ impl From<KeyFileError> for Failure {
             KeyFileError::Make { source, .. } | KeyFileError::Read { source, .. } => Self::from(io::Error::from(source.kind())).kind,
             KeyFileError::Unusable { .. } => FailureKind::Internal,
         };
+        let message = match &error {
+            KeyFileError::Make { .. } => error.to_string(),
+            KeyFileError::Read { .. } | KeyFileError::Unusable { .. } => format!("{error}; the setting signing_key names it"),
+        };
         // The key is the operator's, not the job's, and no other try will find another.
-        let failure = Self::new(kind, error.to_string());
+        let failure = Self::new(kind, message);
         Self { retryable: kind == FailureKind::DiskFull, ..failure }
     }
 }

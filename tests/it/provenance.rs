@@ -206,6 +206,7 @@ fn given_keys_sign_and_unusable_ones_are_refused() {
         let message = failure["message"].as_str().unwrap();
         assert!(message.contains(name) && message.contains(part) && failure["step"] == "attest", "{failure:#}");
         assert_eq!(failure["fault"], "agent", "{failure:#}");
+        assert!(!run.stderr().contains("chart sample"), "nothing is built that cannot be signed: {}", run.stderr());
     }
     assert!(!runner.state().join("signing-key.pem").exists());
     fs::set_permissions(work.join("p256.pem"), fs::Permissions::from_mode(0o644)).unwrap();
