@@ -181,6 +181,13 @@ fn remote_bases_need_leave_of_plan_and_owner() {
     let unchecked =
         runner.job(&kustomize_job("app", &restrictor)).args(["--kustomize-remote-bases", "allow"]).done().failed(1, "InvalidSource");
     assert!(unchecked["message"].as_str().unwrap().contains("goes with neither enable_helm nor load_restrictor none"), "{unchecked}");
+    drop(server);
+    let failure = run("allow", "plan").failed(1, "SourceUnavailable");
+    assert_eq!(
+        (&failure["fault"], &failure["retryable"]),
+        (&json!("external"), &json!(true)),
+        "a server that is away comes back: {failure}"
+    );
 }
 
 #[test]
