@@ -71,7 +71,7 @@ impl Executor for DockerBuild {
     }
 
     async fn prepare(&self, cx: &Context, plan: &Self::Plan, handle: &Handle) -> Result<Work, Failure> {
-        cx.progress.step("checkout");
+        cx.step("checkout");
         let target = Target::open(cx, plan)?;
         target.required_tag()?;
         for handle in dead::handles(cx, &self.settings.state_dir) {
@@ -99,9 +99,9 @@ impl Executor for DockerBuild {
     }
 
     async fn execute(&self, cx: &Context, plan: &Self::Plan, handle: &Handle, work: &mut Work) -> Result<(), Failure> {
-        cx.progress.step("build");
+        cx.step("build");
         let mut built = work.backend.build(cx, &work.request, handle).await?;
-        cx.progress.step("push");
+        cx.step("push");
         let image = image::open(cx, &built.layout).await?;
         let mut annotations = work.source.stamp.annotations();
         annotations.extend(plan.plan.labels.clone());
@@ -119,7 +119,7 @@ impl Executor for DockerBuild {
     }
 
     async fn collect(&self, cx: &Context, plan: &Self::Plan, _handle: &Handle, work: Work) -> Result<Made, Failure> {
-        cx.progress.step("collect");
+        cx.step("collect");
         // The destination has said what it stored.
         let pushed = work.pushed.ok_or_else(|| Failure::new(FailureKind::Internal, "nothing was pushed"))?;
         let mut record = outputs::record(work.target.repository, plan, &work.request).material(work.source.material());

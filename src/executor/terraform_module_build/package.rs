@@ -34,7 +34,9 @@ const MAX_NAMED: usize = 20;
 pub(crate) enum PackageError {
     #[error(transparent)]
     Tree(#[from] TreeError),
-    #[error("'{folder}' has no .tf or .tf.json file that is packed; set git_source.path to the folder of the module{hint}")]
+    #[error(
+        "'{folder}' has no .tf, .tofu, .tf.json or .tofu.json file that is packed; set git_source.path to the folder of the module{hint}"
+    )]
     NoModule { folder: String, hint: String },
     #[error("these files would be published and carry secrets: {}; remove them from the repository, or list them in .terraformignore", list(.0))]
     Refused(BTreeMap<String, Secret>),

@@ -126,7 +126,7 @@ fn what_is_wrong_is_said_with_its_place() {
         ),
         (
             vec![("mod/README.md", ""), ("mod/a/main.tf", "")],
-            "'mod' has no .tf or .tf.json file that is packed; set git_source.path to the folder of the module (there are some in 'mod/a')",
+            "'mod' has no .tf, .tofu, .tf.json or .tofu.json file that is packed; set git_source.path to the folder of the module (there are some in 'mod/a')",
         ),
         (
             vec![("mod/main.tf", "module \"a\" { source = \"../b\" }"), ("b/main.tf", ""), ("mod/.modules/x", "")],
