@@ -9,14 +9,14 @@
 //! Inputs: a [`Record`], the artifacts. Outputs: referrers; the keys `provenance` and `sboms` of the outputs. Invariants: nothing is written under a
 //! tag of the artifact's; done twice it adds nothing the second time; the key is read only where something is to be signed.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, ops::ControlFlow, time::Duration};
 
 use bytes::Bytes;
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
 use super::{
-    bundle::{self, MEDIA_TYPE},
+    bundle::{self, Bundle, MEDIA_TYPE},
     dsse::{Envelope, IN_TOTO},
     find,
     key::{KeyProblem, PublicKey, SigningKey},
@@ -93,7 +93,7 @@ pub async fn attest(
 /// When the file cannot be read, or holds no key that signs.
 pub async fn check_key(cx: Cx<'_>, source: &KeySource) -> Result<(), Failure> {
     let KeySource::File(path) = source else { return Ok(()) };
-    let pipe = tokio::fs::metadata(path).await.is_ok_and(|found| !found.is_file() && !found.is_dir());
+    let pipe = cx.cancel.run(tokio::fs::metadata(path)).await?.is_ok_and(|found| !found.is_file() && !found.is_dir());
     if pipe { Ok(()) } else { read(cx, source).await.map(drop) }
 }
 
@@ -152,14 +152,22 @@ async fn present(
     key: &PublicKey,
     statement: &Value,
 ) -> Result<Option<Digest>, oci::Error> {
-    let found = find::bundles(cx, repository, subject).await?;
-    let is_ours = |found: &find::Found| {
-        let envelope = found.bundle.as_ref().ok().and_then(bundle::Bundle::envelope);
-        envelope
+    let is_ours = |bundle: &Bundle| {
+        bundle
+            .envelope()
             .filter(|envelope| envelope.payload_type == IN_TOTO && envelope.verify(key))
             .is_some_and(|envelope| Statement::parse(&envelope.payload).is_ok_and(|known| statement::same_build(known.value(), statement)))
     };
-    Ok(found.into_iter().find(is_ours).map(|found| found.digest))
+    let mut ours = None;
+    let look = |found: find::Found| {
+        if found.bundle.as_ref().is_ok_and(is_ours) {
+            ours = Some(found.digest);
+            return ControlFlow::Break(());
+        }
+        ControlFlow::Continue(())
+    };
+    find::bundles(cx, repository, subject, look).await?;
+    Ok(ours)
 }
 
 fn sign(statement: &Value, key: &SigningKey) -> Result<Bytes, KeyProblem> {
@@ -170,9 +178,9 @@ fn sign(statement: &Value, key: &SigningKey) -> Result<Bytes, KeyProblem> {
 /// The manifest of a bundle, as cosign 3 writes it (`pkg/oci/remote/write.go`, `WriteAttestationNewBundleFormat`).
 fn package(document: Bytes, subject: Descriptor) -> Package {
     let annotations = [
-        ("org.opencontainers.image.created", statement::seconds(Timestamp::now())),
+        (find::CREATED, statement::seconds(Timestamp::now())),
         ("dev.sigstore.bundle.content", "dsse-envelope".to_owned()),
-        ("dev.sigstore.bundle.predicateType", SLSA_PROVENANCE.to_owned()),
+        (find::PREDICATE_TYPE, SLSA_PROVENANCE.to_owned()),
     ];
     Package {
         artifact_type: Some(MEDIA_TYPE.to_owned()),

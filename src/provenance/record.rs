@@ -63,7 +63,7 @@ struct Head {
 }
 
 impl Sbom {
-    /// The media type of a document: SPDX 2 names its version, SPDX 3 its context, CycloneDX itself; `None` for anything else.
+    /// The media type of a document: SPDX 2 names its version, SPDX 3 its context, `CycloneDX` itself; `None` for anything else.
     ///
     /// # Errors
     /// When it is not JSON.
