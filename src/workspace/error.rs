@@ -25,7 +25,10 @@ pub enum Error {
     #[error("the workspace '{0}' is in use by another runner: give every runner a state folder of its own, or wait for it")]
     InUse(PathBuf),
     /// The state folder belongs to somebody else.
-    #[error("the folder '{0}' belongs to another user: the runner keeps secrets there, so choose a state folder of its own")]
+    #[error(
+        "the folder '{0}' belongs to another user: the runner keeps secrets there, so choose a state folder of its own, or in a pod let \
+         securityContext.fsGroup give the volume to the runner"
+    )]
     Foreign(PathBuf),
     /// Reading or writing failed; the message names the file.
     #[error(transparent)]

@@ -12,6 +12,7 @@ use std::{
 };
 
 use fs_err::os::unix::fs::OpenOptionsExt as _;
+use nix::unistd::{AccessFlags, access};
 
 use super::{Error, remove};
 use crate::{
@@ -25,12 +26,27 @@ const KILL_GRACE: Duration = Duration::from_secs(10);
 /// How long removing a workspace may take; what is left then is swept at the next start.
 const REMOVAL: Duration = Duration::from_mins(1);
 
-/// Makes the state folder if there is none, readable by its owner alone.
+/// What a state folder consists of, besides files that are private themselves.
+const ROOMS: &[&str] = &["cache", "journal", "logs", "receipts", "workspaces"];
+
+/// Makes the state folder if there is none, readable by its owner alone. Where the folder itself is a volume that root gave to this user,
+/// that holds for all folders in it.
 ///
 /// # Errors
 /// When it cannot be made, or is not ours to close to others.
 pub fn open_state(state: &Path) -> Result<(), Error> {
-    private_folder(state)
+    match private_folder(state) {
+        Err(Error::Foreign(_)) if is_given(state) => ROOMS.iter().try_for_each(|room| private_folder(&state.join(room))),
+        outcome => outcome,
+    }
+}
+
+/// Whether root made the folder and lets this user write to it, as Kubernetes mounts its volumes: they are root's, and open to everybody or to the pod's
+/// group. Where everybody may write and only the sticky bit keeps users apart, as in `/tmp`, nobody was given anything.
+fn is_given(folder: &Path) -> bool {
+    const STICKY: u32 = 0o1000;
+    let roots = fs_err::metadata(folder).is_ok_and(|metadata| metadata.uid() == 0 && metadata.mode() & STICKY == 0);
+    roots && access(folder, AccessFlags::W_OK | AccessFlags::X_OK).is_ok()
 }
 
 /// Where the workspaces of a state folder are.
@@ -48,7 +64,8 @@ pub(super) fn execution_of(name: &str) -> &str {
     name.strip_prefix('.').and_then(|name| name.strip_suffix(".lock")).unwrap_or(name)
 }
 
-/// Makes `folder` and its parents, readable by the owner alone; takes away what others may do to an existing one.
+/// Makes `folder` and its parents, readable by the owner alone; takes away what others may do to an existing one, and the set-group-id bit, which in a
+/// volume of a pod everything below would inherit: folders of sources, and so those of images.
 pub(super) fn private_folder(folder: &Path) -> Result<(), Error> {
     std::fs::DirBuilder::new()
         .recursive(true)
@@ -59,7 +76,7 @@ pub(super) fn private_folder(folder: &Path) -> Result<(), Error> {
     if metadata.uid() != nix::unistd::geteuid().as_raw() {
         return Err(Error::Foreign(folder.to_owned()));
     }
-    if metadata.mode() & 0o077 != 0 {
+    if metadata.mode() & 0o7077 != 0 {
         fs_err::set_permissions(folder, std::fs::Permissions::from_mode(0o700))?;
     }
     Ok(())
@@ -103,7 +120,7 @@ impl Workspace {
     /// # Errors
     /// [`Error::InUse`] when a living runner has it, [`Error::Foreign`] or [`Error::Io`].
     pub fn create(state: &Path, execution: &ExecutionId) -> Result<Self, Error> {
-        private_folder(state)?;
+        open_state(state)?;
         let state = fs_err::canonicalize(state)?;
         private_folder(&all(&state))?;
         let root = all(&state).join(execution.as_str());
@@ -266,8 +283,11 @@ mod tests {
     #[test]
     fn an_open_state_folder_is_closed_to_others() {
         let state = tempfile::tempdir().expect("a folder");
-        std::fs::set_permissions(state.path(), std::fs::Permissions::from_mode(0o755)).expect("opened");
-        drop(Workspace::create(state.path(), &ExecutionId::generate()).expect("made"));
-        assert_eq!(mode(state.path()), 0o700);
+        for open in [0o755, 0o2700, 0o2777] {
+            std::fs::set_permissions(state.path(), std::fs::Permissions::from_mode(open)).expect("opened");
+            let workspace = Workspace::create(state.path(), &ExecutionId::generate()).expect("made");
+            assert_eq!(mode(state.path()), 0o700);
+            assert_eq!(mode(&workspace.folder("source").expect("made")), 0o700);
+        }
     }
 }
