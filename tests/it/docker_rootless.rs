@@ -3,6 +3,7 @@
 //! The user is given or denied these things in a mount namespace of the test, so nothing of the machine changes.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 use nix::sys::signal::Signal;
@@ -34,6 +35,10 @@ enum Rights {
     Range,
     /// Namespaces with its own id alone.
     One,
+    /// The same where a part of `/proc` is hidden, as container engines do it, and so no `/proc` can be mounted.
+    Contained,
+    /// A range, and a state folder on an overlay, which cannot carry another one.
+    Overlay,
     /// No namespaces.
     None,
 }
@@ -57,10 +62,19 @@ fn through(runner: &Runner, rights: Rights, run: Invocation) -> Invocation {
         fs::write(place.join(name), content).unwrap();
     };
     put("passwd", format!("{}runner:x:{USER}:{USER}::/:/bin/sh\n", fs::read_to_string("/etc/passwd").unwrap()));
-    put("ids", if rights == Rights::Range { "runner:200000:65536\n".to_owned() } else { String::new() });
+    put("ids", if matches!(rights, Rights::Range | Rights::Overlay) { "runner:200000:65536\n".to_owned() } else { String::new() });
     fs::create_dir_all(place.join("root")).unwrap();
     // A process in another root folder than its namespace's may make no user namespaces (user_namespaces(7)).
-    let change = if rights == Rights::None { "mount --rbind / root && set -- chroot root \"$@\"" } else { ":" };
+    let change = match rights {
+        Rights::None => "mount --rbind / root && set -- chroot root \"$@\"",
+        Rights::Contained => "mount --bind /dev/null /proc/interrupts",
+        // Which fails where the folder is on one already.
+        Rights::Overlay => {
+            "mkdir -p state upper below && chown 65532 state upper && \
+             { mount -t overlay -o lowerdir=state,upperdir=upper,workdir=below overlay state || true; }"
+        }
+        Rights::Range | Rights::One => ":",
+    };
     let script = format!(
         "set -e; cd {place}; mount --bind passwd /etc/passwd; for kind in uid gid; do mount --bind ids /etc/sub$kind; done; {change}; \
          exec \"$@\"",
@@ -147,6 +161,61 @@ fn one_user_id_is_enough_for_what_is_roots() {
     let failure = run(&runner, Rights::One, &plan).done().failed(1, "ToolFailed");
     assert!(failure["message"].as_str().unwrap().contains("a range in /etc/subuid and /etc/subgid"), "{failure:#}");
     assert!(runner.leftovers().is_empty(), "{:?}", runner.leftovers());
+}
+
+#[test]
+fn steps_run_with_one_user_id_in_a_container() {
+    require_users!();
+    let runner = Runner::new();
+    let dockerfile = format!("{BUSYBOX}RUN id && mkdir /d && echo x > /d/ours\nRUN chown 5:6 /d/ours\n");
+    let mut plan = job(&runner, &dockerfile);
+    plan["plan"]["docker_build_plan"]["network"] = "host".into();
+    let failure = run(&runner, Rights::Contained, &plan).done().failed(1, "ToolFailed");
+    let message = failure["message"].as_str().unwrap();
+    assert!(message.contains("Dockerfile:5: 'RUN chown 5:6 /d/ours'") && message.contains("capabilities SETUID and SETGID"), "{message}");
+    assert!(!message.contains("level=warning"), "{message}");
+    let dockerfile = dockerfile.replace("chown 5:6", "cat");
+    give(&runner.work(), "0");
+    job(&runner, &dockerfile);
+    let done = run(&runner, Rights::Contained, &plan).done();
+    assert_eq!(digest(&done.succeeded()), digest(&as_root(&dockerfile)));
+    assert!(runner.leftovers().is_empty(), "{:?}", runner.leftovers());
+}
+
+#[test]
+fn a_store_that_mounts_nothing_is_kept_as_copies() {
+    require_users!();
+    let runner = Runner::new();
+    // What buildah takes an overlay to be possible with, whether or not there is a /dev/fuse.
+    let programs = runner.work().parent().unwrap().join("programs");
+    fs::create_dir_all(&programs).unwrap();
+    let program = programs.join("fuse-overlayfs");
+    fs::write(&program, "#!/bin/sh\necho fuse: device not found >&2\nexit 1\n").unwrap();
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+    let plan = job(&runner, &format!("{BUSYBOX}RUN echo x > /x\n"));
+    let done = run(&runner, Rights::Overlay, &plan).env("PATH", format!("{}:{PATH}", programs.display())).done();
+    assert!(done.stderr().contains("kept as copies (vfs), for overlay does not work here"), "{}", done.stderr());
+    done.succeeded();
+}
+
+#[test]
+fn a_volume_that_root_gave_is_a_state_folder() {
+    require_users!();
+    let runner = Runner::new();
+    let state = runner.state();
+    let doctor = || {
+        let doctor = runner.command(["doctor", "--output", "json"]).arg("--state-dir").arg(&state);
+        through(&runner, Rights::One, doctor)
+    };
+    fs::create_dir_all(&state).unwrap();
+    for (mode, ready) in [(0o777, true), (0o1777, false), (0o755, false)] {
+        let doctor = doctor();
+        give(&state, "0");
+        fs::set_permissions(&state, fs::Permissions::from_mode(mode)).unwrap();
+        let rows: Vec<Value> = serde_json::from_str(doctor.done().stdout()).unwrap();
+        assert_eq!(rows[0]["ready"], ready, "{mode:o}: {}", rows[0]);
+    }
+    assert_eq!(fs::metadata(state.join("cache")).unwrap().permissions().mode() & 0o7777, 0o700);
 }
 
 #[test]

@@ -28,6 +28,7 @@ mod layer;
 mod layout;
 mod outputs;
 mod request;
+mod rights;
 mod run;
 mod runtime;
 mod short;

@@ -107,6 +107,8 @@ impl Tool {
     pub async fn look(&self) -> Result<Found, Unusable> {
         // They have to exist: buildah looks at both before it says anything.
         let environment = Environment::of_runner(Path::new("/"), Path::new("/tmp"));
+        // And before that it makes folders for its user, which fails where there is nothing to write to; for root it makes none.
+        let environment = environment.with("_CONTAINERS_ROOTLESS_UID", "0");
         let Some(file) = environment.find(self.name) else { return Err(Unusable::Missing(self.name)) };
         let broken = |why: String| Unusable::Broken { name: self.name, flag: self.version[0], why };
         let capture = Output::Capture { limit: ANSWER };

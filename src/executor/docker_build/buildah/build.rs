@@ -40,7 +40,7 @@ const LIST: usize = 4 << 20;
 /// Builds, exports, and leaves the store as a cache.
 pub(super) async fn build(backend: &Buildah, cx: &Context, request: &Request, handle: &Handle) -> Result<Built, Failure> {
     let sandbox = Sandbox::find(cx).await?;
-    if request.network == Network::None && sandbox.isolation == Isolation::Chroot {
+    if request.network == Network::None && (sandbox.isolation == Isolation::Chroot || sandbox.shares_processes()) {
         let text = "network: steps without a network need a container runtime (runc or crun) and the right to use it on this runner";
         return Err(Failure::new(FailureKind::ToolMissing, text));
     }
@@ -123,14 +123,25 @@ async fn driver(cx: &Context, sandbox: &Sandbox, store: &Store) -> Result<&'stat
     }
     let files = Files::bare(&cx.workspace.folder("buildah")?, store, "overlay", &sandbox.users)?;
     let invocation = Invocation { cx, sandbox: sandbox.of_store(), files: &files };
-    let trial = invocation.store(&["info"]).stdout(Output::Quiet).stderr(Output::Quiet).run(&cx.cancel, &cx.log).await?;
-    if trial.exit.is_success() {
-        return Ok("overlay");
-    }
-    let reason = trial.tail.last().map_or("", String::as_str);
+    let Some(reason) = refusal(&invocation).await? else { return Ok("overlay") };
     cx.log.info(format_args!("layers are kept as copies (vfs), for overlay does not work here: {reason}"));
     cleanup::wipe(cx, sandbox, store).await?;
     Ok("vfs")
+}
+
+/// Why an empty store mounts nothing, if that is so. Only trying tells: buildah is content with a fuse-overlayfs that is installed, and in a container
+/// that has no `/dev/fuse`.
+async fn refusal(invocation: &Invocation<'_>) -> Result<Option<String>, Failure> {
+    let cx = invocation.cx;
+    for command in invocation.trial()? {
+        let done = command.stdout(Output::Quiet).stderr(Output::Quiet).run(&cx.cancel, &cx.log).await?;
+        if !done.exit.is_success() {
+            // Not the ": exit status 1" behind what a program said that it started.
+            let said = done.tail.into_iter().rev().find(|line| !line.starts_with(':'));
+            return Ok(Some(said.unwrap_or_default()));
+        }
+    }
+    Ok(None)
 }
 
 /// The base images that the store has, by the digest that their registry gave them.

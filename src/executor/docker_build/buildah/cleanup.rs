@@ -16,7 +16,7 @@ use super::{
     files::Files,
     invocation::Invocation,
     pool::Store,
-    sandbox::{self, Sandbox, Users},
+    sandbox::{self, Sandbox},
 };
 use crate::{
     executor::{Context, docker_build::Handle, shared::blocking},
@@ -92,7 +92,7 @@ pub(super) async fn keep(backend: &Buildah, cx: &Context, sandbox: &Sandbox, sto
 /// Empties a store.
 pub(super) async fn wipe(cx: &Context, sandbox: &Sandbox, store: &Store) -> Result<(), Failure> {
     let Err(mut failure) = remove(cx, sandbox, &[store.root(), store.run(), store.tmp()]).await else { return Ok(()) };
-    if sandbox.users != Users::All && failure.kind == FailureKind::ToolFailed {
+    if !sandbox.users.are_roots() && failure.kind == FailureKind::ToolFailed {
         let text = format!("'{}' has files of users that this runner does not have any more; remove it as root", store.folder().display());
         failure = Failure { evidence: failure.evidence, ..Failure::new(FailureKind::Io, text) };
     }
@@ -105,7 +105,7 @@ async fn remove(cx: &Context, sandbox: &Sandbox, folders: &[PathBuf]) -> Result<
     if there.is_empty() {
         return Ok(());
     }
-    if sandbox.users == Users::All {
+    if sandbox.users.are_roots() {
         return Ok(blocking(move || there.iter().try_for_each(|folder| remove_tree(folder))).await??);
     }
     let rm = sandbox.of_store().command("rm", |program| cx.workspace.command(program)).args(["-rf", "--"]).args(there);

@@ -44,7 +44,7 @@ impl Files {
     pub(super) fn bare(folder: &Path, store: &Store, driver: &str, users: &Users) -> io::Result<Self> {
         fs_err::create_dir_all(folder.join("registries.d"))?;
         fs_err::create_dir_all(store.tmp())?;
-        let files = Self {
+        let mut files = Self {
             folder: folder.to_owned(),
             certificates: false,
             policy: None,
@@ -64,6 +64,10 @@ impl Files {
         fs_err::create_dir_all(files.path(REGISTRIES).with_extension("conf.d"))?;
         files.write(REGISTRIES, registries([].into()).as_bytes())?;
         files.write("auth.json", b"{}")?;
+        if !Path::new(POLICY).exists() {
+            files.write("policy.json", br#"{"default":[{"type":"insecureAcceptAnything"}]}"#)?;
+            files.policy = Some(files.path("policy.json"));
+        }
         Ok(files)
     }
 
@@ -88,10 +92,6 @@ impl Files {
             self.write("certs/ca.crt", &fs_err::read(ca)?)?;
             self.certificates = true;
         }
-        if !Path::new(POLICY).exists() {
-            self.write("policy.json", br#"{"default":[{"type":"insecureAcceptAnything"}]}"#)?;
-            self.policy = Some(self.path("policy.json"));
-        }
         Ok(())
     }
 
@@ -109,7 +109,7 @@ impl Files {
 /// Where the store is and how it is kept, for a user without rights.
 fn rootless(store: &Store, driver: &str, users: &Users) -> Vec<OsString> {
     let mut args: Vec<OsString> = match users {
-        Users::All => return Vec::new(),
+        Users::All | Users::Contained => return Vec::new(),
         _ => vec!["--root".into(), store.root().into(), "--runroot".into(), store.run().into(), "--storage-driver".into(), driver.into()],
     };
     if matches!(users, Users::One(_)) {

@@ -1,6 +1,6 @@
 //! The command lines.
 
-use std::{ffi::OsString, path::Path};
+use std::{ffi::OsString, io, path::Path};
 
 use super::{dialect, files::Files, sandbox::Sandbox};
 use crate::{
@@ -60,6 +60,10 @@ impl Invocation<'_> {
             flags.value("--runtime", runtime);
             flags.value("--runtime-flag", assign("root", self.cx.workspace.root().join("runtime").as_os_str()));
         }
+        // Without a process namespace of the build there can be none of its steps, which would need a `/proc` of their own.
+        if self.sandbox.shares_processes() {
+            flags.value("--pid", "host");
+        }
         if isolation.as_str() == "oci" {
             flags.value("--cgroup-parent", format!("/{}", handle.name));
         }
@@ -98,6 +102,15 @@ impl Invocation<'_> {
         let buildah = self.buildah();
         let buildah = if request.ssh_agent.is_some() { buildah.env("TMPDIR", short::name(handle)) } else { buildah };
         buildah.arg("build").args(fixed).args(flags).arg(&request.context).cwd(&request.context)
+    }
+
+    /// An image of nothing, whose container has to be mounted nevertheless, and the end of it.
+    pub(super) fn trial(&self) -> io::Result<[Command; 2]> {
+        let (file, nothing) = (self.files.path("trial.Dockerfile"), self.files.path("trial"));
+        fs_err::write(&file, "FROM scratch\n")?;
+        fs_err::create_dir_all(&nothing)?;
+        let build = self.buildah().args(["build", "--quiet", "--isolation", "chroot", "--file"]).arg(file).args(self.policy()).arg(nothing);
+        Ok([build, self.store(&["rmi", "--all", "--force"])])
     }
 
     /// Writes an image of the store into the layout at `out`, under the name `number`.

@@ -75,6 +75,7 @@ impl Backend for Buildah {
         match trial::sandbox(&environment, &Cancel::new(), &JobLog::discard()).await {
             Ok(Ok(sandbox)) => Readiness::Ready(match sandbox.users {
                 Users::All => found.version,
+                Users::One(why) => format!("{}, without root, with one user id, so steps that change owners fail ({why})", found.version),
                 users => format!("{}, {users}", found.version),
             }),
             Ok(Err(forbidden)) => not_ready(forbidden.to_string(), Forbidden::REMEDY),

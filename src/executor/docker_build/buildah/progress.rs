@@ -69,7 +69,7 @@ impl Progress {
         } else if line.starts_with("--> Using cache") || line.contains("] --> Using cache") {
             seen.steps.cached += 1;
             seen.cached = true;
-        } else if !line.starts_with("subprocess exited with status") {
+        } else if !is_noise(line) {
             seen.last.push(&brief(line));
         }
     }
@@ -88,6 +88,11 @@ fn brief(line: &str) -> Cow<'_, str> {
         (Some(begin), Some(end)) if begin < end => Cow::Owned(format!("{}{}", &line[..begin], &line[end + 1..])),
         _ => Cow::Borrowed(line),
     }
+}
+
+/// Whether the line says nothing about a step: that chroot isolation ended, or that runc misses control groups, of which there are none without root.
+fn is_noise(line: &str) -> bool {
+    line.starts_with("subprocess exited with status") || line.starts_with("time=\"") && line.contains(" level=warning ")
 }
 
 /// Place and instruction of a line that begins a step: `STEP 3/6: RUN true`, with `[1/2] ` before it for stages and `[linux/arm64] ` for platforms.
@@ -122,6 +127,7 @@ mod tests {
             progress.line(&format!("{number} hunter2hunter2"));
         }
         progress.line("subprocess exited with status 7");
+        progress.line("time=\"2026-11-21T22:48:25Z\" level=warning msg=\"lstat : no such file or directory\"");
         assert_eq!(progress.steps(), Steps { total: 2, cached: 1 });
         let (instruction, last) = progress.evidence();
         assert_eq!(instruction.as_deref(), Some("RUN x"));

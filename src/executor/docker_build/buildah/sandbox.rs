@@ -52,6 +52,8 @@ impl Isolation {
 pub(super) enum Users {
     /// The machine's.
     All,
+    /// The container's, in a user namespace that buildah makes: the runner is root there and may not mount.
+    Contained,
     /// Root and a range of ids, mapped like this.
     Range(String),
     /// Root alone; why there is no range.
@@ -63,9 +65,15 @@ impl Users {
     pub(super) fn key(&self) -> &str {
         match self {
             Self::All => "all",
+            Self::Contained => "contained",
             Self::Range(map) => map,
             Self::One(_) => "one",
         }
+    }
+
+    /// Whether the runner can do with their files what it likes.
+    pub(super) const fn are_roots(&self) -> bool {
+        matches!(self, Self::All | Self::Contained)
     }
 }
 
@@ -74,6 +82,7 @@ impl std::fmt::Display for Users {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
             Self::All => "as root",
+            Self::Contained => "as root of a container",
             Self::Range(_) => "without root, with the user ids of /etc/subuid",
             Self::One(_) => "without root, with one user id",
         })
@@ -90,8 +99,9 @@ pub(super) struct Forbidden {
 
 impl Forbidden {
     /// What to do about it.
-    pub(super) const REMEDY: &str = "allow user namespaces (sysctls user.max_user_namespaces and kernel.unprivileged_userns_clone or \
-         kernel.apparmor_restrict_unprivileged_userns; in a container a seccomp profile that allows unshare and mount), or set buildkit_address to a BuildKit daemon";
+    pub(super) const REMEDY: &str = "allow user namespaces (in a container --security-opt seccomp=unconfined, in a pod \
+         securityContext.seccompProfile {type: Unconfined}, or a profile that allows unshare and mount; on the machine the sysctls user.max_user_namespaces and \
+         kernel.unprivileged_userns_clone or kernel.apparmor_restrict_unprivileged_userns), or set buildkit_address to a BuildKit daemon";
 }
 
 impl From<Forbidden> for Failure {
@@ -119,8 +129,13 @@ impl Sandbox {
 
     /// For work on the store: no steps run, and as root buildah has to see the mounts that were left behind.
     pub(super) fn of_store(&self) -> Self {
-        let namespaces = if self.users == Users::All { Vec::new() } else { self.namespaces.clone() };
+        let namespaces = if self.users.are_roots() { Vec::new() } else { self.namespaces.clone() };
         Self { namespaces, users: self.users.clone(), isolation: Isolation::Chroot }
+    }
+
+    /// Whether the container runtime has to do without a process namespace, and so without a network of its own.
+    pub(super) fn shares_processes(&self) -> bool {
+        matches!(self.isolation, Isolation::Rootless(_)) && !self.namespaces.contains(&"--pid")
     }
 
     /// A command in the sandbox; `command` makes one of a program.
@@ -131,7 +146,7 @@ impl Sandbox {
         let command = command("unshare").args(self.namespaces.iter().copied()).args(["--", program]);
         // So buildah (containers/storage, `pkg/unshare`) tells itself in a user namespace that it is not really root: signatures, short names
         // and what it knows about blobs are then looked for in the home folder instead of where only root may go.
-        if self.users == Users::All { command } else { command.env("_CONTAINERS_ROOTLESS_UID", geteuid().to_string()) }
+        if self.users.are_roots() { command } else { command.env("_CONTAINERS_ROOTLESS_UID", geteuid().to_string()) }
     }
 
     /// Says what the failure of a build is probably due to.
@@ -143,7 +158,8 @@ impl Sandbox {
         {
             let message = failure.message;
             failure.message = format!(
-                "{message}: this runner has one user id for builds ({why}); give its user a name in /etc/passwd and a range in /etc/subuid and /etc/subgid"
+                "{message}: this runner has one user id for builds ({why}); give its user a name in /etc/passwd and a range in /etc/subuid and /etc/subgid, \
+                 and in a container or pod leave it the capabilities SETUID and SETGID and allow privilege escalation, without which newuidmap gives no ids"
             );
         }
         failure

@@ -8,7 +8,7 @@ use std::path::Path;
 use nix::unistd::{AccessFlags, access, geteuid};
 
 use super::{
-    super::runtime,
+    super::{rights, runtime},
     sandbox::{Forbidden, Isolation, Sandbox, Users},
 };
 use crate::{
@@ -26,6 +26,8 @@ const MOUNTS: &[&str] = &["--mount", "--fork", "--kill-child"];
 const RANGE: &[&str] = &["--user", "--map-root-user", "--map-auto"];
 /// Root inside is this user outside, and there are no others.
 const ONE: &[&str] = &["--user", "--map-root-user"];
+/// Whether there may be any at all; `--map-auto` takes seconds to find out that there may not.
+const ANY: &[&str] = &["--user"];
 /// Prints which users there are (`user_namespaces(7)`): a few lines.
 const MAP: &[&str] = &["cat", "/proc/self/uid_map"];
 /// Folders where control groups can be made: version 2, or a controller of version 1.
@@ -49,30 +51,43 @@ struct Trial<'a> {
 
 impl Trial<'_> {
     async fn as_root(&self) -> Result<Sandbox, String> {
-        let sandbox = |namespaces: &[&'static str], isolation| Sandbox { namespaces: namespaces.to_vec(), users: Users::All, isolation };
+        let sandbox = |namespaces: &[&'static str], users, isolation| Sandbox { namespaces: namespaces.to_vec(), users, isolation };
         if self.environment.find("unshare").is_none() {
-            return Ok(sandbox(&[], Isolation::Chroot));
+            return Ok(sandbox(&[], Users::All, Isolation::Chroot));
         }
         if self.unshare(NAMESPACES).await.is_ok() {
             let runtime = self.runtime().filter(|_| cgroups_can_be_made());
-            return Ok(sandbox(NAMESPACES, runtime.map_or(Isolation::Chroot, Isolation::Oci)));
+            return Ok(sandbox(NAMESPACES, Users::All, runtime.map_or(Isolation::Chroot, Isolation::Oci)));
         }
-        // Root that may not mount is root of a container; there buildah makes a user namespace with all of the container's users.
-        if self.unshare(&["--mount"]).await.is_err() {
-            self.unshare(&[ONE, &["--mount"]].concat()).await?;
+        if self.unshare(&["--mount"]).await.is_ok() {
+            return Ok(sandbox(&[], Users::All, Isolation::Chroot));
         }
-        Ok(sandbox(&[], Isolation::Chroot))
+        // Root that may not mount is root of a container.
+        self.unshare(&[ONE, &["--mount"]].concat()).await?;
+        if !rights::has(rights::SET_IDS) {
+            return Err("it has not the capabilities SETUID and SETGID".to_owned());
+        }
+        Ok(sandbox(&[], Users::Contained, Isolation::Chroot))
     }
 
     async fn without_root(&self) -> Result<Sandbox, String> {
+        self.unshare(ANY).await?;
         let mut reasons = Vec::new();
         for (users, apart) in [(RANGE, NAMESPACES), (RANGE, MOUNTS), (ONE, NAMESPACES), (ONE, MOUNTS)] {
             let namespaces = [users, apart].concat();
             match self.unshare(&namespaces).await {
                 Ok(map) => {
-                    let users = if users == RANGE { Users::Range(map) } else { Users::One(reasons.swap_remove(0)) };
-                    let runtime = self.runtime().filter(|_| apart == NAMESPACES);
-                    return Ok(Sandbox { namespaces, users, isolation: runtime.map_or(Isolation::Chroot, Isolation::Rootless) });
+                    if users == RANGE {
+                        let runtime = self.runtime().filter(|_| apart == NAMESPACES);
+                        let isolation = runtime.map_or(Isolation::Chroot, Isolation::Rootless);
+                        return Ok(Sandbox { namespaces, users: Users::Range(map), isolation });
+                    }
+                    let why = reasons.swap_remove(0);
+                    // With `chroot` buildah, as of 1.28, sets the groups of a step, which the kernel denies to one id (user_namespaces(7)).
+                    let Some(runtime) = self.runtime() else {
+                        return Err(format!("with one user id steps need runc or crun, and neither is installed; {why}"));
+                    };
+                    return Ok(Sandbox { namespaces, users: Users::One(why), isolation: Isolation::Rootless(runtime) });
                 }
                 Err(reason) => reasons.push(reason),
             }

@@ -2,11 +2,11 @@
 //!
 //! `BUILDKIT_HOST` of the runner's environment is not asked: what decides about builds stands in the configuration, where `config explain` shows it.
 
-use std::{path::Path, time::Duration};
+use std::{io, path::Path, time::Duration};
 
 use tokio::net::UnixStream;
 
-use super::INSTALL;
+use super::{super::rights, INSTALL};
 use crate::{
     executor::DockerSettings,
     logs::JobLog,
@@ -46,8 +46,15 @@ pub(super) async fn find(settings: &DockerSettings) -> Result<Place, Unusable> {
     }
     let uid = nix::unistd::geteuid();
     for socket in ["/run/buildkit/buildkitd.sock".to_owned(), format!("/run/user/{uid}/buildkit/buildkitd.sock")] {
-        if UnixStream::connect(&socket).await.is_ok() {
-            return Ok(Place::At(format!("unix://{socket}")));
+        match UnixStream::connect(&socket).await {
+            Ok(_) => return Ok(Place::At(format!("unix://{socket}"))),
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+                return unusable(
+                    &format!("user {uid} may not connect to buildkitd at {socket}"),
+                    "let the runner's group use the socket (buildkitd --group GID; in a pod securityContext.supplementalGroups), or set buildkit_address",
+                );
+            }
+            Err(_) => {}
         }
     }
     let missing: Vec<_> = ["buildkitd", "unshare"].into_iter().filter(|name| environment.find(name).is_none()).collect();
@@ -60,20 +67,13 @@ pub(super) async fn find(settings: &DockerSettings) -> Result<Place, Unusable> {
     if super::daemon::runtime(&environment).is_none() {
         return unusable("buildkitd needs runc or crun, and neither is installed", "apt-get install runc");
     }
-    if !uid.is_root() || !may_mount() {
+    if !uid.is_root() || !rights::has(rights::MOUNT) {
         return unusable(
             "no buildkitd listens at its usual sockets, and this user may not start one (it needs root and the right to mount)",
             "start a rootless buildkitd (rootlesskit buildkitd), or set buildkit_address",
         );
     }
     Ok(Place::Private)
-}
-
-/// Whether this process has `CAP_SYS_ADMIN` (bit 21 of `CapEff`, `capability.h`), which containers rarely have.
-fn may_mount() -> bool {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let effective = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
-    effective.and_then(|text| u64::from_str_radix(text.trim(), 16).ok()).is_some_and(|bits| bits & (1 << 21) != 0)
 }
 
 /// The version of the daemon at `address`, `None` when it does not answer. `folder` is where a relative address is looked for.
