@@ -26,9 +26,11 @@ RUN if [ ! -s /etc/ssl/certs/ca-certificates.crt ]; then \
       && apt-get install -y --no-install-recommends ca-certificates \
       && rm -rf /var/lib/apt/lists/*; \
     fi
-# ssh, which git may start, refuses to run for a user without a name; buildah gives the ids below to the users inside of builds.
-RUN useradd --key UID_MAX=65535 --uid 65532 --user-group --no-log-init --home-dir /var/lib/build-runner --create-home --shell /usr/sbin/nologin runner \
- && chmod 0700 /var/lib/build-runner \
+# ssh, which git may start, refuses to run for a user without a name; buildah gives the ids below to the users inside of builds, if group and
+# user are those that the container runs as. Whoever else a container is run as must get to a volume that is mounted below the home folder.
+RUN groupadd --key GID_MAX=65535 --gid 65532 runner \
+ && useradd --key UID_MAX=65535 --uid 65532 --gid 65532 --no-log-init --home-dir /var/lib/build-runner --create-home --shell /usr/sbin/nologin runner \
+ && chmod 0755 /var/lib/build-runner \
  && echo runner:100000:65536 | tee /etc/subuid >/etc/subgid
 COPY --from=compile /out/build-runner /usr/local/bin/build-runner
 ENV BUILD_RUNNER_STATE_DIR=/var/lib/build-runner/state
@@ -60,10 +62,14 @@ RUN mkdir /out && cd /out \
 
 FROM slim AS full
 USER 0:0
-RUN if ! command -v git || ! command -v git-lfs || ! command -v ssh || ! command -v buildah; then \
+RUN if ! command -v git || ! command -v git-lfs || ! command -v ssh || ! command -v buildah || ! command -v setcap; then \
       apt-get update \
-      && apt-get install -y --no-install-recommends buildah fuse-overlayfs git git-lfs openssh-client runc uidmap \
+      && apt-get install -y --no-install-recommends buildah fuse-overlayfs git git-lfs libcap2-bin openssh-client runc uidmap \
       && rm -rf /var/lib/apt/lists/*; \
     fi
+# Set-user-id programs would need CAP_SYS_ADMIN to give ids to a user namespace; with a capability each they need but that one, which a container has.
+RUN chmod u-s /usr/bin/newuidmap /usr/bin/newgidmap \
+ && setcap cap_setuid+ep /usr/bin/newuidmap \
+ && setcap cap_setgid+ep /usr/bin/newgidmap
 COPY --from=tools /out/ /usr/local/bin/
 USER 65532:65532

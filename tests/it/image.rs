@@ -36,7 +36,8 @@ fn both_images_are_built_and_run_without_rights() {
     let bare = buildah.base_image(&["slim", "ca-certificates"]);
     let tools = buildah.with_programs(&bare, &["kustomize", "helm", "buildctl"]);
     let slim = buildah.build("slim", &builder, &bare, &tools);
-    let packages = ["full", "ca-certificates", "buildah", "fuse-overlayfs", "git", "git-lfs", "openssh-client", "runc", "uidmap"];
+    let packages =
+        ["full", "ca-certificates", "buildah", "fuse-overlayfs", "git", "git-lfs", "libcap2-bin", "openssh-client", "runc", "uidmap"];
     let full = buildah.build("full", &builder, &buildah.base_image(&packages), &tools);
 
     for (name, image) in [("slim", &slim), ("full", &full)] {
@@ -60,6 +61,11 @@ fn both_images_are_built_and_run_without_rights() {
         assert_eq!(row["ready"], true, "{row}");
     }
     container.runs("helm-chart-build");
+    // With capabilities of their own they give ids to user namespaces in a container without CAP_SYS_ADMIN.
+    for (program, capability) in [("newuidmap", "cap_setuid=ep"), ("newgidmap", "cap_setgid=ep")] {
+        let file = format!("/usr/bin/{program}");
+        assert_eq!(container.inside(&["/sbin/getcap", &file]).trim(), format!("{file} {capability}"));
+    }
 }
 
 /// A container of an image.
@@ -75,7 +81,8 @@ impl Container<'_> {
 
     /// The runner starts as a user without rights who has a state folder.
     fn is_nobody_special(&self) {
-        assert_eq!(self.inside(&["id", "-u"]).trim(), RUNNER.to_string());
+        // newuidmap refuses a user whose group is not that of /etc/passwd.
+        assert_eq!(self.inside(&["id"]).trim(), format!("uid={RUNNER}(runner) gid={RUNNER}(runner) groups={RUNNER}(runner)"));
         assert!(self.inside(&["build-runner", "version"]).starts_with(&format!("build-runner {}", env!("CARGO_PKG_VERSION"))));
         let rows = self.doctor();
         let state = rows.iter().find(|row| row["name"] == "state folder").unwrap();
