@@ -15,7 +15,7 @@ use crate::{
     },
     job::{Failure, FailureKind, JobType, Outputs, Phase},
     plan::Plan,
-    provenance::{KeySource, Occasion, attest},
+    provenance::{KeySource, Occasion, attest, check_key},
     shutdown::Cancel,
 };
 
@@ -51,6 +51,9 @@ impl Executors {
     /// Whatever failed first. A failure of cleanup is logged, never returned.
     pub async fn run(&self, plan: &Plan, cx: &Context, ledger: &dyn Ledger, cleanup_deadline: Duration) -> Result<Outputs, Failure> {
         let started_at = Timestamp::now();
+        if let Some(key) = self.signer.as_ref().filter(|_| is_signed(plan)) {
+            check_key(cx.oci_cx(), key).await.map_err(|failure| failure.at_step("attest"))?;
+        }
         let Made { mut outputs, record } = self.make(plan, cx, ledger, cleanup_deadline).await?;
         if let (Some(key), Some(record)) = (&self.signer, record) {
             cx.step("attest");
@@ -143,6 +146,18 @@ impl Executors {
             | JobType::FlatpakUpload => missing(),
         }
     }
+}
+
+/// Whether what jobs of this type push is signed.
+const fn is_signed(plan: &Plan) -> bool {
+    matches!(
+        plan,
+        Plan::HelmChartBuild(_)
+            | Plan::DockerBuild(_)
+            | Plan::ContainerImageBuild(_)
+            | Plan::TerraformModuleBuild(_)
+            | Plan::KubernetesManifestBuild(_)
+    )
 }
 
 fn missing() -> Readiness {

@@ -11,7 +11,7 @@ use crate::{
     config::{Config, SETTINGS, Setting},
     job::CancelCause,
     journal::Journal,
-    process,
+    oci, process,
     shutdown::{Cancel, Signals},
     source::{
         Source,
@@ -43,7 +43,14 @@ pub(super) async fn poll(console: Console, config: &Config, environment: &BTreeM
             return Exit::WrongInput;
         }
     };
-    match start(config, environment, source, heart_source).await {
+    let registries = match supervisor::oci_client(config, environment) {
+        Ok(client) => client,
+        Err(problem) => {
+            console.error(problem);
+            return Exit::WrongInput;
+        }
+    };
+    match start(config, registries, source, heart_source).await {
         Ok(runner) => runner.run(console).await,
         Err(problem) => {
             console.error(problem);
@@ -63,12 +70,7 @@ struct Runner {
     metrics: Arc<Metrics>,
 }
 
-async fn start(
-    config: &Config,
-    environment: &BTreeMap<String, String>,
-    source: Arc<dyn Source>,
-    heart_source: Arc<dyn Source>,
-) -> Result<Runner, String> {
+async fn start(config: &Config, registries: oci::Client, source: Arc<dyn Source>, heart_source: Arc<dyn Source>) -> Result<Runner, String> {
     let status = Arc::new(Status::new(config.runner_id.as_ref().map_or("", |id| id.as_str()), config.slots));
     let metrics = Arc::new(Metrics::new());
     status.pass(Gate::Validated, "ConfigurationUsable");
@@ -83,7 +85,7 @@ async fn start(
     // The journal's lock comes before the sweep: another runner of this state folder must keep its workspaces.
     supervisor::open_state(&config.state_dir)?;
     let (journal, recovered) = Journal::open(&config.state_dir).map_err(|error| chain(&error))?;
-    let supervisor = supervisor::supervisor(config, environment)?;
+    let supervisor = supervisor::supervisor(config, registries)?;
     let signals = Signals::install().map_err(|error| format!("signal handlers cannot be installed: {error}"))?;
     let drain = Drain::new();
     let options = AgentOptions {

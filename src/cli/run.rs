@@ -30,10 +30,17 @@ pub(super) async fn run(console: Console, config: &Config, environment: &BTreeMa
             return Exit::WrongInput;
         }
     };
+    let client = match supervisor::oci_client(config, environment) {
+        Ok(client) => client,
+        Err(problem) => {
+            console.error(problem);
+            return Exit::WrongInput;
+        }
+    };
     if let Err(error) = process::adopt_orphans() {
         tracing::warn!(%error, "processes that a job leaves behind may not be found");
     }
-    let supervisor = match supervisor::supervisor(config, environment) {
+    let supervisor = match supervisor::supervisor(config, client) {
         Ok(supervisor) => supervisor,
         Err(problem) => {
             console.error(problem);

@@ -21,11 +21,20 @@ pub(super) fn open_state(state: &Path) -> Result<(), String> {
         .map_err(|error| format!("state folder {}: {error}; set --state-dir to a folder this user may write to", state.display()))
 }
 
+/// The client of registries.
+///
+/// # Errors
+/// One sentence with the remedy: a bundle of certificates that the configuration names cannot be used.
+pub(super) fn oci_client(config: &Config, environment: &BTreeMap<String, String>) -> Result<oci::Client, String> {
+    let unusable = |error| format!("ca_file or host_ca_files: {error}; name a bundle of PEM certificates that can be read");
+    oci::Client::new(oci_settings(config, environment)).map_err(unusable)
+}
+
 /// A supervisor for the state folder, which is open and rid of what a killed runner left there.
 ///
 /// # Errors
 /// One sentence with the remedy.
-pub(super) fn supervisor(config: &Config, environment: &BTreeMap<String, String>) -> Result<Supervisor, String> {
+pub(super) fn supervisor(config: &Config, client: oci::Client) -> Result<Supervisor, String> {
     let state = &config.state_dir;
     open_state(state)?;
     let swept = workspace::sweep(state).map_err(|error| error.to_string())?;
@@ -35,7 +44,6 @@ pub(super) fn supervisor(config: &Config, environment: &BTreeMap<String, String>
     for (execution, problem) in swept.failed {
         tracing::warn!(execution, problem, "what a killed runner left behind cannot be removed");
     }
-    let client = oci::Client::new(oci_settings(config, environment)).map_err(|error| error.to_string())?;
     let options = Options {
         state_dir: state.clone(),
         log_policy: LogPolicy { head: config.job_log_head, tail: config.job_log_tail, ..LogPolicy::default() },

@@ -74,7 +74,7 @@ async fn only_tag(cx: Cx<'_>, repository: &Repository) -> Result<Result<String, 
     }
     let mut tags = repository.tags(cx).await?;
     // Lists of referrers are kept under tags, too.
-    tags.retain(|tag| !tag.starts_with("sha256-") && !tag.starts_with("sha512-"));
+    tags.retain(|tag| !oci::is_digest_tag(tag));
     Ok(match tags.as_slice() {
         // The only entry of a layout without names is what any tag means.
         [] => Ok("latest".to_owned()),

@@ -167,12 +167,14 @@ fn texts(setting: &Setting, value: toml::de::DeValue<'_>) -> Result<Vec<String>,
 }
 
 fn unknown(name: &str) -> String {
-    let nearest = nearest(name, SETTINGS.iter().map(|s| s.key));
-    format!("unknown setting '{name}'; did you mean '{nearest}'? `build-runner config explain` lists them all")
+    let close = close(name, SETTINGS.iter().map(|s| s.key)).map_or_else(String::new, |close| format!("did you mean '{close}'? "));
+    format!("unknown setting '{name}'; {close}`build-runner config explain` lists them all")
 }
 
-fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> &'a str {
-    known.min_by_key(|candidate| strsim::damerau_levenshtein(name, candidate)).unwrap_or_default()
+/// The name that was probably meant: three slips at the most, and of a short name no more than half.
+fn close<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    let near = known.map(|candidate| (strsim::damerau_levenshtein(name, candidate), candidate));
+    near.filter(|(slips, candidate)| *slips <= 3.min(candidate.len() / 2)).min_by_key(|(slips, _)| *slips).map(|(_, candidate)| candidate)
 }
 
 /// The environment is shared with others (Kubernetes puts `BUILD_RUNNER_SERVICE_HOST` there for a Service of that name), so a
@@ -189,8 +191,8 @@ fn strange_variables(layers: &Layers) -> Vec<String> {
         .filter(|name| name.starts_with("BUILD_RUNNER_") && !known.contains(name))
         .filter(|name| !name.contains("_SERVICE_") && !name.contains("_PORT"))
         .filter_map(|name| {
-            let close = nearest(name, known.iter().map(String::as_str));
-            (strsim::damerau_levenshtein(name, close) <= 3).then(|| format!("environment {name}: no such setting; did you mean {close}?"))
+            let close = close(name, known.iter().map(String::as_str))?;
+            Some(format!("environment {name}: no such setting; did you mean {close}?"))
         })
         .collect()
 }
@@ -231,6 +233,7 @@ mod tests {
         assert_eq!(shown.len(), 3, "{shown:?}");
         assert!(shown.iter().any(|e| e.starts_with("c.toml:1: unknown setting 'log_levle'; did you mean 'log_level'?")), "{shown:?}");
         assert!(shown.iter().any(|e| e.contains("c.toml:2: state_dir takes one value")), "{shown:?}");
+        assert!(shown.iter().any(|e| e.starts_with("c.toml:3: unknown setting 'nonsense'; `build-runner config explain`")), "{shown:?}");
     }
 
     #[test]

@@ -58,6 +58,14 @@ pub enum LocationError {
         /// What is wrong and what to do.
         problem: String,
     },
+    /// What is to be verified.
+    #[error("'{text}' does not name an artifact: {problem}")]
+    Artifact {
+        /// What was given.
+        text: String,
+        /// What is wrong and what to do.
+        problem: String,
+    },
 }
 
 /// A host and a name, taken apart.
@@ -183,14 +191,19 @@ impl Location {
         if text.starts_with(['/', '.']) {
             return Self::parse_artifact(&format!("oci-layout:{text}"), base);
         }
-        let Some((place, digest)) = text.rsplit_once('@').filter(|(_, digest)| digest.starts_with("sha")) else {
-            let (location, tag) = Self::parse_destination(text, base)?;
+        let place = |text: &str| match Self::parse_destination(text, base) {
+            Err(LocationError::Destination { text, problem }) => Err(LocationError::Artifact { text, problem }),
+            parsed => parsed,
+        };
+        // Written wrongly it is a digest all the same, and no password.
+        let is_digest = |text: &str| text.get(..3).is_some_and(|begin| begin.eq_ignore_ascii_case("sha"));
+        let Some((repository, digest)) = text.rsplit_once('@').filter(|(_, digest)| is_digest(digest)) else {
+            let (location, tag) = place(text)?;
             return Ok((location, tag.map(Reference::Tag)));
         };
-        let (location, _) = Self::parse_destination(place, base)?;
-        let digest: Digest = digest
-            .parse()
-            .map_err(|error: DigestError| LocationError::Destination { text: text.to_owned(), problem: error.to_string() })?;
+        let (location, _) = place(repository)?;
+        let wrong = |error: DigestError| LocationError::Artifact { text: text.to_owned(), problem: error.to_string() };
+        let digest: Digest = digest.parse().map_err(wrong)?;
         Ok((location, Some(Reference::Digest(digest))))
     }
 
@@ -252,9 +265,13 @@ mod tests {
         assert_eq!(named("oci-layout:out"), ok("/base/out", None));
         assert_eq!(named(&format!("/abs/out@{digest}")), ok("/abs/out", Some(digest.as_str())));
         assert_eq!(named("./out:1"), ok("/base/out", Some("1")));
-        for (bad, part) in
-            [("a.b/c@sha256:00", "is not a digest"), ("u:secret@a.b/c", "digest cannot be chosen"), ("app:1", "names no registry")]
-        {
+        for (bad, part) in [
+            ("a.b/c@sha256:00", "'a.b/c@sha256:00' does not name an artifact: 'sha256:00' is not a digest"),
+            (&format!("a.b/c@{}", digest.as_str().to_uppercase()), "and 64, or sha512: and 128, lower-case"),
+            ("u:secret@a.b/c", "digest cannot be chosen"),
+            ("u:secret@a.b/c@SHA256:00", "digest cannot be chosen"),
+            ("app:1", "'app:1' does not name an artifact: it names no registry"),
+        ] {
             let error = named(bad).expect_err(bad);
             assert!(error.contains(part) && !error.contains("secret"), "{error}");
         }

@@ -49,6 +49,12 @@ pub fn is_manifest(media_type: &str) -> bool {
     is_index(media_type) || matches!(media_type, OCI_MANIFEST | DOCKER_MANIFEST | OCI_ARTIFACT | DOCKER_SCHEMA1)
 }
 
+/// Whether the type says nothing about what the content is.
+#[must_use]
+pub fn is_general(media_type: &str) -> bool {
+    matches!(media_type, "" | "application/json" | "application/octet-stream") || media_type.starts_with("text/")
+}
+
 /// Whether a layer of that type may be missing from registries: its content stands at the descriptor's `urls`
 /// (image-spec `layer.md`, "Non-Distributable Layers"; Docker's foreign layers).
 #[must_use]

@@ -25,6 +25,12 @@ pub(crate) fn fallback_tag(subject: &Digest) -> String {
     format!("{}-{}", subject.algorithm().as_str(), &subject.hex()[..subject.hex().len().min(64)])
 }
 
+/// Whether a tag is one that clients keep things about a manifest under, and no name of an artifact.
+pub(crate) fn is_digest_tag(tag: &str) -> bool {
+    let hex = tag.strip_prefix("sha256-").or_else(|| tag.strip_prefix("sha512-")).unwrap_or_default();
+    hex.len() >= 64 && hex.bytes().take(64).all(|digit| digit.is_ascii_hexdigit())
+}
+
 /// The descriptor of a referrer as lists of referrers show it: with artifact type and annotations.
 pub(super) fn describe(descriptor: Descriptor, manifest: &Manifest) -> Descriptor {
     Descriptor {
@@ -194,6 +200,13 @@ mod tests {
         assert_eq!(fallback_tag(&digest), format!("sha256-{}", digest.hex()));
         let long: Digest = format!("sha512:{}", "a".repeat(128)).parse().unwrap();
         assert_eq!(fallback_tag(&long), format!("sha512-{}", "a".repeat(64)));
+    }
+
+    #[test]
+    fn tags_about_a_manifest_are_no_names() {
+        let tag = fallback_tag(&Digest::of(b""));
+        assert!(is_digest_tag(&tag) && is_digest_tag(&format!("{tag}.sig")));
+        assert!(!is_digest_tag("sha256-abc") && !is_digest_tag("1.0.0") && !is_digest_tag(&tag[1..]));
     }
 
     #[test]

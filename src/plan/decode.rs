@@ -144,15 +144,12 @@ impl Plan {
         true
     }
 
-    /// The mistake of a plan without a destination whose type cannot do without; to be asked once overrides are in.
+    /// The mistakes of a plan that does not say where its artifact goes, or under which tag if none can be made up; to be asked once overrides are in.
     pub fn check_destination(&self) -> Result<(), Problems> {
-        let needed = match self {
-            Self::DockerBuild(_)
-            | Self::ContainerImageBuild(_)
-            | Self::HelmChartBuild(_)
-            | Self::TerraformModuleBuild(_)
-            | Self::KubernetesManifestBuild(_)
-            | Self::OciSync(_) => true,
+        let needs_tag = match self {
+            Self::DockerBuild(_) | Self::ContainerImageBuild(_) | Self::TerraformModuleBuild(_) | Self::KubernetesManifestBuild(_) => true,
+            // A chart has a version, and a copy the tag of its source.
+            Self::HelmChartBuild(_) | Self::OciSync(_) => false,
             // Shipwright, pipelines and flat-manager have destinations of their own; the others make nothing.
             Self::ShipwrightBuild(_)
             | Self::PipelineRun(_)
@@ -162,13 +159,16 @@ impl Plan {
             | Self::NoopBuild(_)
             | Self::NoopSync(_)
             | Self::Noop(_)
-            | Self::HealthCheck(_) => false,
+            | Self::HealthCheck(_) => return Ok(()),
         };
-        if !needed || self.destination().is_some() {
-            return Ok(());
+        let missing = |path: &str, expected| {
+            Err(Problems(vec![Problem { path: format!("plan.{path}"), at: None, defect: Defect::Missing { expected } }]))
+        };
+        match self.destination() {
+            None => missing("dst_registry", "an object with RegistryType and Repository, or pass --destination"),
+            Some((_, None | Some(""))) if needs_tag => missing("dst_tag", "the tag to push, or pass --destination with a tag"),
+            Some(_) => Ok(()),
         }
-        let expected = "an object with RegistryType and Repository, or pass --destination";
-        Err(Problems(vec![Problem { path: "plan.dst_registry".to_owned(), at: None, defect: Defect::Missing { expected } }]))
     }
 
     /// What a runner in sandbox mode pretends.

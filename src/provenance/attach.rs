@@ -7,16 +7,16 @@
 //! ```
 //!
 //! Inputs: a [`Record`], the artifacts. Outputs: referrers; the keys `provenance` and `sboms` of the outputs. Invariants: nothing is written under a
-//! tag of the artifact's; done twice it adds nothing the second time; the key is read only when there is something to sign.
+//! tag of the artifact's; done twice it adds nothing the second time; the key is read only where something is to be signed.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, ops::ControlFlow, time::Duration};
 
 use bytes::Bytes;
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
 use super::{
-    bundle::{self, MEDIA_TYPE},
+    bundle::{self, Bundle, MEDIA_TYPE},
     dsse::{Envelope, IN_TOTO},
     find,
     key::{KeyProblem, PublicKey, SigningKey},
@@ -87,15 +87,28 @@ pub async fn attest(
     Ok(outputs)
 }
 
+/// Reads a key that was named, and forgets it again: better no build than one that is pushed and cannot be signed. A pipe is left alone, it can be read once.
+///
+/// # Errors
+/// When the file cannot be read, or holds no key that signs.
+pub async fn check_key(cx: Cx<'_>, source: &KeySource) -> Result<(), Failure> {
+    let KeySource::File(path) = source else { return Ok(()) };
+    let pipe = cx.cancel.run(tokio::fs::metadata(path)).await?.is_ok_and(|found| !found.is_file() && !found.is_dir());
+    if pipe { Ok(()) } else { read(cx, source).await.map(drop) }
+}
+
 async fn load(cx: Cx<'_>, source: &KeySource) -> Result<SigningKey, Failure> {
-    let source = source.clone();
-    let loaded = cx.cancel.run(tokio::task::spawn_blocking(move || source.load())).await?;
-    let Loaded { key, path, exposed } =
-        loaded.map_err(|error| Failure::new(FailureKind::Internal, format!("a worker thread failed: {error}")))??;
+    let Loaded { key, path, exposed } = read(cx, source).await?;
     if exposed {
         cx.log.warn(format_args!("the signing key {0} can be read by others than its owner; `chmod 600 {0}`", path.display()));
     }
     Ok(key)
+}
+
+async fn read(cx: Cx<'_>, source: &KeySource) -> Result<Loaded, Failure> {
+    let source = source.clone();
+    let loaded = cx.cancel.run(tokio::task::spawn_blocking(move || source.load())).await?;
+    Ok(loaded.map_err(|error| Failure::new(FailureKind::Internal, format!("a worker thread failed: {error}")))??)
 }
 
 /// What a registry says to an attachment, with the way around it.
@@ -139,14 +152,22 @@ async fn present(
     key: &PublicKey,
     statement: &Value,
 ) -> Result<Option<Digest>, oci::Error> {
-    let found = find::bundles(cx, repository, subject).await?;
-    let is_ours = |found: &find::Found| {
-        let envelope = found.bundle.as_ref().ok().and_then(bundle::Bundle::envelope);
-        envelope
+    let is_ours = |bundle: &Bundle| {
+        bundle
+            .envelope()
             .filter(|envelope| envelope.payload_type == IN_TOTO && envelope.verify(key))
             .is_some_and(|envelope| Statement::parse(&envelope.payload).is_ok_and(|known| statement::same_build(known.value(), statement)))
     };
-    Ok(found.into_iter().find(is_ours).map(|found| found.digest))
+    let mut ours = None;
+    let look = |found: find::Found| {
+        if found.bundle.as_ref().is_ok_and(is_ours) {
+            ours = Some(found.digest);
+            return ControlFlow::Break(());
+        }
+        ControlFlow::Continue(())
+    };
+    find::bundles(cx, repository, subject, look).await?;
+    Ok(ours)
 }
 
 fn sign(statement: &Value, key: &SigningKey) -> Result<Bytes, KeyProblem> {
@@ -157,9 +178,9 @@ fn sign(statement: &Value, key: &SigningKey) -> Result<Bytes, KeyProblem> {
 /// The manifest of a bundle, as cosign 3 writes it (`pkg/oci/remote/write.go`, `WriteAttestationNewBundleFormat`).
 fn package(document: Bytes, subject: Descriptor) -> Package {
     let annotations = [
-        ("org.opencontainers.image.created", statement::seconds(Timestamp::now())),
+        (find::CREATED, statement::seconds(Timestamp::now())),
         ("dev.sigstore.bundle.content", "dsse-envelope".to_owned()),
-        ("dev.sigstore.bundle.predicateType", SLSA_PROVENANCE.to_owned()),
+        (find::PREDICATE_TYPE, SLSA_PROVENANCE.to_owned()),
     ];
     Package {
         artifact_type: Some(MEDIA_TYPE.to_owned()),
@@ -189,15 +210,9 @@ fn check(sbom: &Sbom) -> Result<(), Failure> {
     if sbom.content.len() > MAX_SBOM {
         return wrong("has more than the 64 MiB that are attached");
     }
-    // SPDX 2.x names its version, 3.x its context; CycloneDX names itself.
-    let keys: &[&str] = match sbom.media_type.as_str() {
-        "application/spdx+json" => &["spdxVersion", "@context"],
-        "application/vnd.cyclonedx+json" => &["bomFormat"],
-        _ => return wrong("is of no type that is known: application/spdx+json and application/vnd.cyclonedx+json are"),
-    };
-    match serde_json::from_slice::<Value>(&sbom.content) {
-        Ok(document) if keys.iter().any(|key| document.get(key).is_some()) => Ok(()),
-        Ok(_) => wrong(&format!("is not one: it has no '{}'", keys.join("' or '"))),
+    match Sbom::media_type_of(&sbom.content) {
+        Ok(Some(found)) if found == sbom.media_type => Ok(()),
+        Ok(_) => wrong("is not one: SPDX has 'spdxVersion' or its '@context', CycloneDX 'bomFormat'"),
         Err(error) => wrong(&format!("is not JSON: {error}")),
     }
 }

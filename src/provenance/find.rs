@@ -1,13 +1,23 @@
 //! The bundles that are attached to an artifact.
 
-use super::bundle::{ARTIFACT_TYPE_PREFIX, Bundle, BundleError, MAX_BUNDLE};
+use std::{cmp::Reverse, ops::ControlFlow};
+
+use super::{
+    bundle::{ARTIFACT_TYPE_PREFIX, Bundle, BundleError, MAX_BUNDLE},
+    statement::SLSA_PROVENANCE,
+};
 use crate::{
     digest::Digest,
-    oci::{Cx, Descriptor, Error, Manifest, Repository, error::ContentError, referrers},
+    oci::{Cx, Descriptor, Error, Manifest, Repository, referrers},
 };
 
+/// Annotation of a bundle's manifest: what its statement says (cosign `pkg/oci/remote/write.go`).
+pub(super) const PREDICATE_TYPE: &str = "dev.sigstore.bundle.predicateType";
+/// Annotation of a bundle's manifest: when it was made, RFC 3339.
+pub(super) const CREATED: &str = "org.opencontainers.image.created";
+
 /// Most bundles of one artifact that are read.
-const MAX_BUNDLES: usize = 256;
+pub(super) const MAX_BUNDLES: usize = 256;
 
 /// An attached bundle, or why what is attached cannot be read as one.
 #[derive(Debug)]
@@ -31,28 +41,42 @@ pub(super) enum Unreadable {
     Content(Error),
 }
 
-/// Every bundle about `subject`.
+/// Shows `look` the bundles about `subject`, one after the other until it has seen enough: those first that say they are provenance, and of them the newest.
+/// Returns how many were there beyond the [`MAX_BUNDLES`] that are read: whoever may push can add more, and nobody may fail for that.
 ///
 /// # Errors
 /// When the repository cannot be asked. What is wrong with one bundle is told with that bundle.
-pub(super) async fn bundles(cx: Cx<'_>, repository: &Repository, subject: &Digest) -> Result<Vec<Found>, Error> {
-    let entries = referrers::list(cx, repository, subject, |kind| kind.starts_with(ARTIFACT_TYPE_PREFIX)).await?;
-    if entries.len() > MAX_BUNDLES {
-        return Err(ContentError::TooMany { what: format!("bundles of {subject}"), limit: MAX_BUNDLES }.into());
-    }
-    let mut found = Vec::with_capacity(entries.len());
-    for entry in entries {
-        match bundle(cx, repository, &entry).await {
-            Ok(bundle) => found.push(Found { digest: entry.digest, bundle }),
+pub(super) async fn bundles(
+    cx: Cx<'_>,
+    repository: &Repository,
+    subject: &Digest,
+    mut look: impl FnMut(Found) -> ControlFlow<()>,
+) -> Result<usize, Error> {
+    let mut entries = referrers::list(cx, repository, subject, |kind| kind.starts_with(ARTIFACT_TYPE_PREFIX)).await?;
+    // Lists that clients keep have the newest last.
+    entries.reverse();
+    entries.sort_by_cached_key(|entry| {
+        let says = |key: &str| entry.annotations.get(key).cloned();
+        let class = says(PREDICATE_TYPE).map_or(1, |kind| if kind == SLSA_PROVENANCE { 0 } else { 2 });
+        (class, Reverse(says(CREATED)))
+    });
+    let unread = entries.len().saturating_sub(MAX_BUNDLES);
+    for entry in entries.into_iter().take(MAX_BUNDLES) {
+        let bundle = match bundle(cx, repository, &entry).await {
+            Ok(bundle) => bundle,
             // Listed and gone: somebody removed it, and the list is a little behind.
-            Err(error) if error.is_not_found() => tracing::debug!(referrer = %entry.digest, "is listed and does not exist"),
-            Err(error @ (Error::Content(_) | Error::Layout(_))) => {
-                found.push(Found { digest: entry.digest, bundle: Err(Unreadable::Content(error)) });
+            Err(error) if error.is_not_found() => {
+                tracing::debug!(referrer = %entry.digest, "is listed and does not exist");
+                continue;
             }
+            Err(error @ (Error::Content(_) | Error::Layout(_))) => Err(Unreadable::Content(error)),
             Err(error) => return Err(error),
+        };
+        if look(Found { digest: entry.digest, bundle }).is_break() {
+            break;
         }
     }
-    Ok(found)
+    Ok(unread)
 }
 
 async fn bundle(cx: Cx<'_>, repository: &Repository, entry: &Descriptor) -> Result<Result<Bundle, Unreadable>, Error> {

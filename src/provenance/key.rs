@@ -5,11 +5,12 @@
 //!
 //! Called by [`super::key_file`], by the envelope, and for signatures of others.
 
-use std::fmt;
+use std::{fmt, ops::RangeInclusive};
 
 use aws_lc_rs::{
     encoding::{AsDer as _, PublicKeyX509Der},
     rand::SystemRandom,
+    rsa::PublicEncryptingKey,
     signature::{self, EcdsaKeyPair, Ed25519KeyPair, KeyPair as _, ParsedPublicKey, VerificationAlgorithm},
 };
 use base64::{Engine as _, engine::general_purpose::STANDARD};
@@ -24,6 +25,9 @@ const PUBLIC_KEY: &str = "PUBLIC KEY";
 const PRIVATE_KEY: &str = "PRIVATE KEY";
 /// Label of an elliptic private key as `openssl ecparam -genkey` writes it (RFC 5915, section 4).
 const EC_PRIVATE_KEY: &str = "EC PRIVATE KEY";
+
+/// Sizes of RSA keys that the algorithm verifies with; the library takes others and then says of every signature that it is wrong.
+const RSA_BITS: RangeInclusive<usize> = 2048..=8192;
 
 /// Why a text is not a key that can be used, and what to do.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -136,6 +140,9 @@ impl PublicKey {
     fn of_kind(kind: KeyKind, der: &[u8]) -> Option<Self> {
         let parse = |&algorithm: &&'static dyn VerificationAlgorithm| ParsedPublicKey::new(algorithm, der).ok();
         let parsed: Vec<_> = kind.algorithms().iter().map(parse).collect::<Option<_>>()?;
+        if kind == KeyKind::Rsa && !RSA_BITS.contains(&PublicEncryptingKey::from_der(der).ok()?.key_size_bits()) {
+            return None;
+        }
         let canonical: PublicKeyX509Der<'_> = parsed.first()?.as_der().ok()?;
         Some(Self { kind, der: canonical.as_ref().to_vec(), parsed })
     }

@@ -6,8 +6,9 @@
 //! Called when something is to be signed, and by `build-runner keys` and `verify`.
 
 use std::{
+    fs::{OpenOptions, Permissions},
     io::{self, Read as _, Write as _},
-    os::unix::fs::PermissionsExt as _,
+    os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _},
     path::{Path, PathBuf},
 };
 
@@ -20,6 +21,8 @@ use crate::job::{Failure, FailureKind};
 const OWN: &str = "signing-key.pem";
 /// Largest key file that is read: an RSA key of 8192 bits has 6 KiB.
 const MAX_FILE: u64 = 64 << 10;
+/// How often the key may be made and removed by others while this runner makes it.
+const TRIES: usize = 3;
 
 /// Why there is no key.
 #[derive(Debug, thiserror::Error)]
@@ -56,8 +59,12 @@ impl From<KeyFileError> for Failure {
             KeyFileError::Make { source, .. } | KeyFileError::Read { source, .. } => Self::from(io::Error::from(source.kind())).kind,
             KeyFileError::Unusable { .. } => FailureKind::Internal,
         };
+        let message = match &error {
+            KeyFileError::Make { .. } => error.to_string(),
+            KeyFileError::Read { .. } | KeyFileError::Unusable { .. } => format!("{error}; the setting signing_key names it"),
+        };
         // The key is the operator's, not the job's, and no other try will find another.
-        let failure = Self::new(kind, error.to_string());
+        let failure = Self::new(kind, message);
         Self { retryable: kind == FailureKind::DiskFull, ..failure }
     }
 }
@@ -146,23 +153,51 @@ fn read(path: &Path) -> Result<(Zeroizing<String>, u32), KeyFileError> {
 }
 
 /// Makes the key file, unless somebody else just did.
+///
+/// Under a draft's name, which is the same for everybody: what a killed runner leaves of it becomes the next one's draft, and no private key
+/// lies about that nobody uses.
 fn make(path: &Path) -> Result<(), KeyFileError> {
     let fail = |source| KeyFileError::Make { path: path.to_owned(), source };
     let unusable = |problem| KeyFileError::Unusable { path: path.to_owned(), problem };
     let text = SigningKey::generate().and_then(|key| key.to_pem()).map_err(unusable)?;
-    let folder = path.parent().unwrap_or(Path::new("."));
-    // Made with mode 0600, and gone again if this fails.
-    let mut file = tempfile::Builder::new().prefix(".signing-key-").tempfile_in(folder).map_err(fail)?;
-    file.write_all(text.as_bytes()).and_then(|()| file.as_file().sync_all()).map_err(fail)?;
-    match file.persist_noclobber(path) {
-        Ok(_) => {
-            // The name is to outlive a power cut, too: what it signed is out there by then.
-            std::fs::File::open(folder).and_then(|folder| folder.sync_all()).map_err(fail)?;
-            tracing::info!(key = %path.display(), "made a signing key");
-            Ok(())
+    let draft = path.with_extension("pem.new");
+    for _ in 0..TRIES {
+        let mut file = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&draft).map_err(fail)?;
+        file.lock().map_err(fail)?;
+        if path.try_exists().map_err(fail)? {
+            // Whoever had the lock before has made it; this draft is a new one, or it is the key and has no other name.
+            let _ = std::fs::remove_file(&draft);
+            return Ok(());
         }
-        Err(error) if error.error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
-        Err(error) => Err(fail(error.error)),
+        if !is_at(&file, &draft).map_err(fail)? {
+            continue;
+        }
+        let written = file
+            .set_permissions(Permissions::from_mode(0o600))
+            .and_then(|()| file.set_len(0))
+            .and_then(|()| file.write_all(text.as_bytes()))
+            .and_then(|()| file.sync_all())
+            .and_then(|()| std::fs::rename(&draft, path));
+        if let Err(error) = written {
+            let _ = std::fs::remove_file(&draft);
+            return Err(fail(error));
+        }
+        // The name is to outlive a power cut, too: what it signed is out there by then.
+        let folder = path.parent().unwrap_or(Path::new("."));
+        std::fs::File::open(folder).and_then(|folder| folder.sync_all()).map_err(fail)?;
+        tracing::info!(key = %path.display(), "made a signing key");
+        return Ok(());
+    }
+    Err(fail(io::Error::new(io::ErrorKind::ResourceBusy, "others keep making and removing it")))
+}
+
+/// Whether an open file is still what has that name.
+fn is_at(file: &std::fs::File, path: &Path) -> io::Result<bool> {
+    let open = file.metadata()?;
+    match std::fs::metadata(path) {
+        Ok(named) => Ok((named.dev(), named.ino()) == (open.dev(), open.ino())),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
     }
 }
 
@@ -186,6 +221,18 @@ mod tests {
     }
 
     #[test]
+    fn what_a_killed_runner_left_of_a_key_is_no_key_and_does_not_stay() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let source = KeySource::State(folder.path().to_owned());
+        let half = SigningKey::generate().expect("a key").to_pem().expect("PEM").repeat(2);
+        std::fs::write(folder.path().join("signing-key.pem.new"), half).expect("written");
+        let made = source.load().expect("a key");
+        assert!(!made.exposed);
+        assert_eq!(std::fs::read_to_string(source.path()).expect("a file"), *made.key.to_pem().expect("PEM"));
+        assert_eq!(std::fs::read_dir(folder.path()).expect("a folder").count(), 1);
+    }
+
+    #[test]
     fn a_given_key_has_to_be_there_and_is_told_from_one_that_others_can_read() {
         let folder = tempfile::tempdir().expect("a folder");
         let source = KeySource::File(folder.path().join("k.pem"));
@@ -194,10 +241,10 @@ mod tests {
         let key = SigningKey::generate().expect("a key");
         std::fs::write(source.path(), key.to_pem().expect("PEM").as_bytes()).expect("written");
         for (mode, exposed) in [(0o644, true), (0o640, true), (0o600, false), (0o400, false)] {
-            std::fs::set_permissions(source.path(), std::fs::Permissions::from_mode(mode)).expect("set");
+            std::fs::set_permissions(source.path(), Permissions::from_mode(mode)).expect("set");
             assert_eq!(source.load().expect("a key").exposed, exposed);
         }
-        std::fs::set_permissions(source.path(), std::fs::Permissions::from_mode(0o600)).expect("set");
+        std::fs::set_permissions(source.path(), Permissions::from_mode(0o600)).expect("set");
         std::fs::write(source.path(), key.public().to_pem()).expect("written");
         let error = source.load().expect_err("public").to_string();
         assert!(error.contains("k.pem holds a public key"), "{error}");

@@ -24,7 +24,7 @@ mod record;
 mod statement;
 mod verify;
 
-pub use attach::attest;
+pub use attach::{attest, check_key};
 pub use key::{KeyKind, KeyProblem, PublicKey, SigningKey};
 pub use key_file::{KeyFileError, KeySource, Loaded, read_public};
 pub use record::{Material, Record, Sbom};

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::{digest::Digest, oci::Repository};
@@ -51,6 +51,37 @@ pub struct Sbom {
     pub subject: Option<Digest>,
 }
 
+/// What tells lists of contents apart.
+#[derive(Debug, Deserialize)]
+struct Head {
+    #[serde(rename = "spdxVersion")]
+    version: Option<Value>,
+    #[serde(rename = "@context")]
+    context: Option<Value>,
+    #[serde(rename = "bomFormat")]
+    format: Option<Value>,
+}
+
+impl Sbom {
+    /// The media type of a document: SPDX 2 names its version, SPDX 3 its context, `CycloneDX` itself; `None` for anything else.
+    ///
+    /// # Errors
+    /// When it is not JSON.
+    pub fn media_type_of(document: &[u8]) -> Result<Option<&'static str>, serde_json::Error> {
+        let Head { version, context, format } = match serde_json::from_slice(document) {
+            Ok(head) => head,
+            // A list, or a text.
+            Err(error) if error.is_data() => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let is_spdx = |version: Value| version.as_str().is_some_and(|version| !version.is_empty());
+        if version.is_some_and(is_spdx) || context.is_some_and(|context| context.to_string().contains("spdx.org/rdf/")) {
+            return Ok(Some("application/spdx+json"));
+        }
+        Ok(Some("application/vnd.cyclonedx+json").filter(|_| format.is_some_and(|format| format == "CycloneDX")))
+    }
+}
+
 /// How artifacts came to be, without what everybody knows (job, runner, times).
 #[derive(Debug, Clone)]
 pub struct Record {
@@ -93,5 +124,27 @@ impl Record {
     pub fn material(mut self, material: impl IntoIterator<Item = Material>) -> Self {
         self.materials.extend(material);
         self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lists_of_contents_say_what_they_are() {
+        let spdx = Some("application/spdx+json");
+        for (document, expected) in [
+            (r#"{"spdxVersion": "SPDX-2.3", "packages": [{}]}"#, spdx),
+            (r#"{"@context": "https://spdx.org/rdf/3.0.1/spdx-context.jsonld", "@graph": []}"#, spdx),
+            (r#"{"bomFormat": "CycloneDX", "specVersion": "1.6"}"#, Some("application/vnd.cyclonedx+json")),
+            (r#"{"@context": "https://schema.org"}"#, None),
+            (r#"{"spdxVersion": ""}"#, None),
+            (r#"{"bomFormat": 1}"#, None),
+            ("[1]", None),
+        ] {
+            assert_eq!(Sbom::media_type_of(document.as_bytes()).expect(document), expected, "{document}");
+        }
+        assert!(Sbom::media_type_of(b"<bom/>").is_err());
     }
 }

@@ -3,6 +3,8 @@
 //! Inputs: an artifact, a key. Outputs: the statement that holds, or why none does. Invariant: one good bundle is enough, whatever else is
 //! attached; nothing of a bundle is believed before its signature is good.
 
+use std::ops::ControlFlow;
+
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 
 use super::{
@@ -28,6 +30,8 @@ pub struct Verdict {
     pub verified: Option<(Digest, Statement)>,
     /// Bundles that do not count, each with the reason.
     pub rejected: Vec<Rejected>,
+    /// How many more there are than are looked at.
+    pub unread: usize,
 }
 
 /// A bundle that does not count.
@@ -50,6 +54,9 @@ impl Verdict {
             }
             [] => "there is no attestation".to_owned(),
             [one] => format!("the attestation {} does not count: {}", one.digest, one.reason),
+            several if self.unread > 0 => {
+                format!("none of {} of its attestations counts, and {} more are not looked at: remove some", several.len(), self.unread)
+            }
             several => format!("none of its {} attestations counts", several.len()),
         }
     }
@@ -62,14 +69,17 @@ impl Verdict {
 pub async fn verify(cx: Cx<'_>, repository: &Repository, reference: &str, key: &PublicKey) -> Result<Verdict, Error> {
     let Descriptor { digest, media_type, .. } = repository.resolve(cx, reference).await?;
     let may_be_platform = reference == digest.as_str() && !media_type::is_index(&media_type);
-    let mut verdict = Verdict { digest, may_be_platform, verified: None, rejected: Vec::new() };
-    for Found { digest, bundle } in find::bundles(cx, repository, &verdict.digest).await? {
-        match bundle.map_err(|error| error.to_string()).and_then(|bundle| check(&bundle, &verdict.digest, key)) {
+    let mut verdict = Verdict { digest, may_be_platform, verified: None, rejected: Vec::new(), unread: 0 };
+    let subject = verdict.digest.clone();
+    let look = |Found { digest, bundle }| {
+        match bundle.map_err(|error| error.to_string()).and_then(|bundle| check(&bundle, &subject, key)) {
             Ok(statement) if verdict.verified.is_none() => verdict.verified = Some((digest, statement)),
             Ok(_) => {}
             Err(reason) => verdict.rejected.push(Rejected { digest, reason }),
         }
-    }
+        ControlFlow::Continue(())
+    };
+    verdict.unread = find::bundles(cx, repository, &subject, look).await?;
     Ok(verdict)
 }
 

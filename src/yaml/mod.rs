@@ -22,7 +22,7 @@ pub use scalar::Dialect;
 pub struct Limits {
     /// Longest text, in bytes.
     pub bytes: usize,
-    /// Most values, those that aliases repeat counted again.
+    /// Most values, those that aliases repeat counted again, their long texts by length.
     pub nodes: usize,
     /// Deepest nesting.
     pub depth: usize,

@@ -2,6 +2,9 @@
 
 use serde_json::{Map, Number, Value};
 
+/// Bytes of text that count as one more value where an alias repeats them: about what a value itself takes.
+const TEXT: usize = 64;
+
 /// A place in a text. Both count from one; columns count characters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Position {
@@ -113,12 +116,14 @@ impl Node {
         }
     }
 
-    /// How many values it is made of, itself included.
+    /// What a copy of it costs: a value is one, itself included, and so is every [`TEXT`] bytes of text.
     pub(super) fn weight(&self) -> usize {
         match &self.kind {
             Kind::Sequence(items) => 1 + items.iter().map(Self::weight).sum::<usize>(),
-            Kind::Mapping(entries) => 1 + entries.iter().map(|entry| entry.value.weight()).sum::<usize>(),
-            _ => 1,
+            Kind::Mapping(entries) => 1 + entries.iter().map(|entry| entry.key.len() / TEXT + entry.value.weight()).sum::<usize>(),
+            Kind::String(text) => 1 + text.len() / TEXT,
+            Kind::Number(_, text) => 1 + text.len() / TEXT,
+            Kind::Null | Kind::Bool(_) => 1,
         }
     }
 

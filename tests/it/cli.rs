@@ -136,6 +136,11 @@ fn unknown_and_unusable_settings_are_errors_all_at_once() {
     let run = runner.command(["doctor", "--kill-grace", "soon", "--log-level", "loud"]).done();
     assert_eq!((run.code(), run.stderr().lines().count()), (2, 2), "{}", run.stderr());
     assert_eq!(runner.command(["doctor", "--config", "missing.toml"]).done().code(), 2);
+    for (flag, value) in [("--ca-file", "none.pem"), ("--host-ca-files", "r.example=none.pem")] {
+        let run = runner.job(&json!({"type": "noop", "plan": {}})).args([flag, value]).done();
+        assert_eq!(run.code(), 2, "{}", run.stderr());
+        assert!(run.stderr().contains("ca_file or host_ca_files: ") && run.stderr().contains("none.pem"), "{}", run.stderr());
+    }
 }
 
 #[test]

@@ -5,6 +5,7 @@ use std::fs;
 use serde_json::{Value, json};
 
 use crate::support::builders::{BUSYBOX, Builder, commit, job};
+use crate::support::process;
 use crate::support::registry::Registry;
 use crate::support::runner::Runner;
 use crate::support::tools;
@@ -91,6 +92,79 @@ fn platforms_arguments_labels_targets_secrets_and_ignore_files_are_honoured() {
         seen.push(name);
     }
     assert!(seen.iter().any(|name| name.ends_with("context/busybox")) && !seen.iter().any(|name| name.ends_with("hidden")), "{seen:?}");
+}
+
+#[test]
+fn cached_steps_of_one_platform_are_not_taken_for_those_of_another() {
+    require_tools!("buildah", "runc", "busybox");
+    let runner = Runner::new();
+    let mut job = job(&runner, "FROM scratch AS First\nCOPY busybox /\nFROM scratch\nCOPY nothere /\n");
+    let src = runner.work().join("src");
+    let odd = "a, \"b\" Dockerfile";
+    fs::rename(src.join("Dockerfile"), src.join(odd)).unwrap();
+    commit(&src, "2024-05-06T07:08:09Z");
+    let mut build = |platforms: Value| {
+        job["plan"]["docker_build_plan"] = json!({"dockerfile": odd, "target": "first", "network": "none", "platforms": platforms});
+        let receipt = BUILDER.run(&runner, &job).done().succeeded();
+        let found = receipt["outputs"]["platforms"].as_array().unwrap().iter().map(|entry| entry["platform"].clone()).collect::<Vec<_>>();
+        (json!(found), digest(&receipt))
+    };
+    let alone = build(json!(["linux/arm64"]));
+    assert_eq!(alone.0, json!(["linux/arm64"]));
+    assert_eq!(build(json!(["linux/amd64", "linux/arm64"])).0, json!(["linux/amd64", "linux/arm64"]));
+    assert_eq!(build(json!(["linux/arm/v7"])).0, json!(["linux/arm/v7"]));
+    assert_eq!(build(json!(["linux/arm64"])), alone);
+}
+
+#[test]
+fn stages_named_in_other_letters_are_not_pulled_as_images() {
+    require_tools!("buildah", "busybox");
+    let runner = Runner::new();
+    let job = job(&runner, "FROM scratch AS Tools\nCOPY busybox /\nFROM scratch\nCOPY --from=tools / /\n");
+    let failure = BUILDER.run(&runner, &job).done().failed(1, "InvalidSource");
+    assert!(failure["message"].as_str().unwrap().starts_with("Dockerfile:4: buildah would pull an image 'tools'"), "{failure:#}");
+}
+
+#[test]
+fn short_names_of_images_are_those_of_docker_hub_whatever_the_machine_says() {
+    require_tools!("buildah");
+    // Debian's shortnames.conf, for one, has it at Fedora's own registry.
+    let runner = Runner::new();
+    let done = BUILDER.run(&runner, &job(&runner, "FROM fedora-minimal:none\n")).done();
+    assert!(done.stderr().contains("docker.io/library/fedora-minimal:none"), "{}", done.stderr());
+    assert!(!done.stderr().contains("fedoraproject"), "{}", done.stderr());
+}
+
+#[test]
+fn steps_reach_the_ssh_agent_however_long_the_name_of_the_state_folder_is() {
+    require_tools!("buildah", "runc", "busybox", "ssh-agent");
+    let runner = Runner::new();
+    let mut job = job(&runner, &format!("{BUSYBOX}RUN --mount=type=ssh test -S \"$SSH_AUTH_SOCK\" && echo agent-is-there\n"));
+    job["plan"]["docker_build_plan"]["ssh"] = json!(true);
+    let socket = runner.work().join("agent");
+    let agent = process::spawn(tools::command("ssh-agent").arg("-D").arg("-a").arg(&socket));
+    agent.stdout_line("SSH_AUTH_SOCK");
+    runner.write("job.json", job.to_string());
+    let state = "l".repeat(100);
+    let args = [
+        "run",
+        "--job-file",
+        "job.json",
+        "--output",
+        "json",
+        "--docker-backend",
+        "buildah",
+        "--docker-ssh-agent",
+        "agent",
+        "--state-dir",
+        &state,
+    ];
+    let done = runner.command(args).env("TMPDIR", runner.work()).done();
+    done.succeeded();
+    assert!(done.stderr().contains("agent-is-there"), "{}", done.stderr());
+    let short =
+        fs::read_dir(runner.work()).unwrap().filter(|entry| entry.as_ref().unwrap().file_name().to_string_lossy().starts_with("br-"));
+    assert_eq!(short.count(), 0, "the short name is gone");
 }
 
 #[test]

@@ -184,6 +184,29 @@ fn steps_reach_the_ssh_agent_of_the_runner_if_plan_and_setting_agree() {
 }
 
 #[test]
+fn long_names_of_folders_and_much_output_are_no_trouble_and_no_layers_is_a_list() {
+    require_buildkit!();
+    let runner = runner(&format!("{SHELL}RUN yes 0123456789abcdef | head -c 4000000; echo the last words\nFROM scratch\nLABEL a=b\n"));
+    let state = "l".repeat(100);
+    let run = |plan: Value| {
+        let plan = json!({"git_source": {"url": "src"}, "dst_registry": layout(), "dst_tag": "1", "docker_build_plan": plan});
+        runner.write("job.json", json!({"type": "docker-build", "plan": plan}).to_string());
+        let args = ["run", "--job-file", "job.json", "--output", "json", "--docker-backend", "buildkit", "--state-dir", &state];
+        runner.command(args).env("TMPDIR", runner.work()).done()
+    };
+    let done = run(json!({"target": "shell"}));
+    done.succeeded();
+    assert!(done.stderr().contains("the last words"), "cut off at 2 MiB");
+    let receipt = run(json!({})).succeeded();
+    let digest = receipt["outputs"]["artifacts"][0]["digest"].as_str().unwrap().trim_start_matches("sha256:").to_owned();
+    let manifest: Value = serde_json::from_slice(&fs::read(runner.work().join("out/blobs/sha256").join(digest)).unwrap()).unwrap();
+    assert_eq!(manifest["layers"], json!([]));
+    let short =
+        fs::read_dir(runner.work()).unwrap().filter(|entry| entry.as_ref().unwrap().file_name().to_string_lossy().starts_with("br-"));
+    assert_eq!(short.count(), 0, "the folder of sockets is gone");
+}
+
+#[test]
 fn what_fails_is_named_with_its_line_and_its_last_words() {
     require_buildkit!();
     let runner = runner(&format!("{SHELL}RUN echo first >&2; echo last words >&2; exit 7\n"));

@@ -40,6 +40,18 @@ fn the_same_source_gives_the_same_digest_and_nothing_stays_in_the_engine() {
 }
 
 #[test]
+fn only_the_stages_that_are_needed_have_their_base_images_pulled() {
+    require_tools!("dockerd", "docker", "runc", "busybox");
+    let engine = Builder::docker();
+    let runner = Runner::new();
+    let mut job = job(&runner, "FROM 127.0.0.1:1/none:1 AS docs\nFROM scratch AS App\nCOPY busybox /\nFROM app\nLABEL a=b\n");
+    engine.run(&runner, &job).done().succeeded();
+    job["plan"]["docker_build_plan"]["target"] = json!("Docs");
+    let failure = engine.run(&runner, &job).done().failed(1, "RegistryUnavailable");
+    assert!(failure["message"].as_str().unwrap().starts_with("Dockerfile:1: the base image '127.0.0.1:1/none:1'"), "{failure:#}");
+}
+
+#[test]
 fn layers_of_a_base_image_stay_as_they_are() {
     require_tools!("dockerd", "docker", "runc", "busybox", "docker-registry", "crane");
     let engine = Builder::docker();

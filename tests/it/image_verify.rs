@@ -2,11 +2,14 @@
 
 use std::{fs, path::PathBuf, process::Command};
 
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use build_runner::provenance::SigningKey;
 use serde_json::{Value, json};
 
 use crate::{
     image_build::{HELLO, digest, job, layout, public, seed},
     support::{
+        fake_registry::{Fake, MANIFEST, Options as FakeOptions},
         registry::{Options, Program, Registry},
         runner::{Run, Runner},
         tools,
@@ -169,4 +172,39 @@ fn keys_and_identities_that_cannot_be_used_are_never_taken_for_fulfilled() {
     let message = run.failed(1, "Io")["message"].as_str().unwrap().to_owned();
     assert!(message.starts_with("setting trusted_root: ") && message.contains("missing.json"), "{message}");
     assert!(fs::metadata(runner.work().join("out")).is_err());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_hundred_bundles_of_somebody_hide_no_signature_under_the_tag() {
+    const BUNDLE: &str = "application/vnd.dev.sigstore.bundle.v0.3+json";
+    let (up, runner) = (Fake::start(FakeOptions { referrers: true, ..FakeOptions::default() }).await, Runner::new());
+    let image = up.image("app", "1", &[b"layer".to_vec()]);
+    let config = up.descriptor("app", "application/vnd.oci.empty.v1+json", b"{}");
+    for number in 0..101 {
+        let layer = up.descriptor("app", BUNDLE, format!("junk {number}").as_bytes());
+        let about = json!({"mediaType": MANIFEST, "digest": image.as_str(), "size": 1});
+        let manifest = json!({"schemaVersion": 2, "mediaType": MANIFEST, "artifactType": BUNDLE, "config": config, "layers": [layer], "subject": about});
+        up.put_manifest("app", None, MANIFEST, &manifest);
+    }
+    let key = SigningKey::generate().unwrap();
+    let payload = json!({"critical": {"image": {"docker-manifest-digest": image.as_str()}}}).to_string();
+    let signature = STANDARD.encode(key.sign(payload.as_bytes()).unwrap());
+    let mut layer = up.descriptor("app", "application/vnd.dev.cosign.simplesigning.v1+json", payload.as_bytes());
+    layer["annotations"] = json!({"dev.cosignproject.cosign/signature": signature});
+    let manifest = json!({"schemaVersion": 2, "mediaType": MANIFEST, "config": config, "layers": [layer]});
+    up.put_manifest("app", Some(&format!("sha256-{}.sig", image.hex())), MANIFEST, &manifest);
+    let verified = |folder: &str, key: &SigningKey| {
+        let authorities = json!([{"name": "release", "key": key.public().to_pem()}]);
+        let pull = json!({"image": format!("{}/app", up.host), "tag": "1", "verification": {"authorities": authorities}});
+        runner.job(&job(&layout(folder), &pull)).spawn()
+    };
+    let run = verified("out", &key);
+    let by = tokio::task::spawn_blocking(|| run.done().succeeded()["outputs"]["source"]["verified_by"].clone()).await.unwrap();
+    assert_eq!(by["authority"], "release");
+    // Whoever is refused learns that there was more.
+    let run = verified("out-2", &SigningKey::generate().unwrap());
+    let failure = tokio::task::spawn_blocking(|| run.done().failed(1, "SignatureInvalid")).await.unwrap();
+    let evidence = failure["evidence"].as_array().unwrap();
+    let more = "bundles: more signatures than the 100 that are looked at";
+    assert!(evidence.iter().any(|one| one["text"] == more), "{evidence:#?}");
 }

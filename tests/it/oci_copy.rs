@@ -239,6 +239,56 @@ async fn referrers_and_digest_tags_come_along_whatever_each_side_can() {
 }
 
 #[tokio::test]
+async fn junk_about_an_image_is_left_out() {
+    for api in [true, false] {
+        let bench = Bench::new();
+        let source = Fake::start(Options { referrers: api, ..Options::default() }).await;
+        let destination = Fake::start(Options::default()).await;
+        let image = source.image("a", "v1", &layers(2, 100));
+        let subject = entry(&source, "a", &image, &json!({}));
+        let good = referrer(&source, "a", &image, b"sbom");
+        let gone = json!({"mediaType": MANIFEST, "digest": Digest::of(b"gone").as_str(), "size": 4});
+        let config = source.descriptor("a", "application/vnd.oci.empty.v1+json", b"{}");
+        let junk = [
+            (MANIFEST, json!({"schemaVersion": 2, "mediaType": MANIFEST, "config": "none", "subject": subject})),
+            (MANIFEST, json!({"schemaVersion": 2, "config": config, "layers": [{"digest": "md5:00", "size": 1}], "subject": subject})),
+            ("application/vnd.docker.distribution.manifest.v1+prettyjws", json!({"schemaVersion": 1, "subject": subject})),
+            (INDEX, json!({"schemaVersion": 2, "mediaType": INDEX, "manifests": [gone], "subject": subject})),
+        ]
+        .map(|(kind, content)| source.put_manifest("a", None, kind, &content));
+        if !api {
+            let mut listed: Vec<_> = junk.iter().chain([&good]).map(|one| entry(&source, "a", one, &json!({}))).collect();
+            listed[0]["size"] = json!(1);
+            source.put_manifest("a", Some(&format!("sha256-{}", image.hex())), INDEX, &index_of(&listed));
+        }
+        let signature = source.image("a", &format!("sha256-{}.sig", image.hex()), &layers(1, 10));
+        source.put_manifest("a", Some(&format!("sha256-{}.att", image.hex())), MANIFEST, &json!({"schemaVersion": 2}));
+        let report = bench.copy(&bench.open(&source, "a"), "v1", &bench.open(&destination, "b"), "v1").await.unwrap();
+        let copied: BTreeSet<_> = report.referrers.iter().map(|referrer| referrer.descriptor.digest.clone()).collect();
+        assert_eq!(copied, [good, signature].into(), "api: {api}");
+        assert_eq!(destination.tag("b", "v1").as_deref(), Some(image.as_str()));
+    }
+}
+
+#[tokio::test]
+async fn a_list_of_referrers_that_is_junk_is_left_out_and_damage_is_not() {
+    let bench = Bench::new();
+    let (source, destination) = (Fake::start(Options::default()).await, Fake::start(Options::default()).await);
+    let image = source.image("a", "v1", &layers(1, 100));
+    let list = format!("sha256-{}", image.hex());
+    source.put_manifest("a", Some(&list), INDEX, &json!({"schemaVersion": 2, "manifests": "none"}));
+    let (from, to) = (bench.open(&source, "a"), bench.open(&destination, "b"));
+    assert!(bench.copy(&from, "v1", &to, "v1").await.unwrap().referrers.is_empty());
+
+    let about = referrer(&source, "a", &image, b"sbom");
+    source.put_manifest("a", Some(&list), INDEX, &index_of(&[entry(&source, "a", &about, &json!({}))]));
+    source.fault(Fault::once("GET", format!("/manifests/{about}"), What::Corrupt).always());
+    let error = bench.copy(&from, "v1", &to, "v2").await.unwrap_err().to_string();
+    assert!(error.contains("has the digest"), "{error}");
+    assert_eq!(destination.tag("b", "v2"), None);
+}
+
+#[tokio::test]
 async fn referrers_stay_behind_when_they_are_not_wanted() {
     let bench = Bench::new();
     let (source, destination) =

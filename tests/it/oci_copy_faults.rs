@@ -3,12 +3,14 @@
 //! Whatever happens, no tag may name an artifact that is not all there.
 
 use build_runner::{
+    digest::Digest,
     job::{Failure, FailureKind},
     oci::Repository,
 };
+use serde_json::json;
 
 use super::oci_copy::{Bench, layers};
-use crate::support::fake_registry::{Auth, Fake, Fault, Options, What};
+use crate::support::fake_registry::{Auth, Fake, Fault, INDEX, MANIFEST, Options, What};
 
 struct Pair {
     bench: Bench,
@@ -178,4 +180,27 @@ async fn docker_s_first_format_is_refused_by_name() {
     let (from, to) = pair.repositories();
     let error = pair.bench.copy(&from, "old", &to, "v1").await.unwrap_err().to_string();
     assert!(error.contains("schema 1"), "{error}");
+}
+
+#[tokio::test]
+async fn what_is_no_manifest_is_not_an_image_and_what_an_index_lost_is_told() {
+    let pair = Pair::start().await;
+    let (from, to) = pair.repositories();
+    let copied = async |tag: &str| {
+        let failure = Failure::from(pair.bench.copy(&from, tag, &to, "out").await.unwrap_err());
+        assert!(pair.destination.tags("b").is_empty(), "{tag}: a tag was pushed");
+        (failure.kind, failure.message)
+    };
+    pair.source.put_manifest("a", Some("gateway"), "application/json", &json!({"status": "ok"}));
+    let (kind, message) = copied("gateway").await;
+    assert_eq!(kind, FailureKind::RegistryRefused);
+    assert!(message.contains("'application/json'") && message.contains("what kind of manifest it is"), "{message}");
+
+    let gone = json!({"mediaType": MANIFEST, "digest": Digest::of(b"gone").as_str(), "size": 4, "platform": {"os": "linux", "architecture": "arm64"}});
+    pair.source.put_manifest("a", Some("partial"), INDEX, &json!({"schemaVersion": 2, "mediaType": INDEX, "manifests": [gone]}));
+    let (kind, message) = copied("partial").await;
+    assert_eq!(kind, FailureKind::SourceNotFound);
+    let expected =
+        format!("manifest {} for linux/arm64, which an index lists, does not exist in {}/a", Digest::of(b"gone"), pair.source.host);
+    assert_eq!(message, expected);
 }

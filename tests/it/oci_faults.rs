@@ -305,7 +305,8 @@ fn picky(limit: usize, stored: Arc<Mutex<Vec<u8>>>) -> impl Fn(&Seen, usize) -> 
                 stored.clear();
                 reply(202, &[location], "")
             }
-            "PATCH" if seen.body.len() > limit => reply(413, &[], ""),
+            // As nginx says it.
+            "PATCH" if seen.body.len() > limit => reply(413, &[("content-type", "text/html")], "<html>413 Request Entity Too Large</html>"),
             "PATCH" => {
                 let range = format!("{}-{}", stored.len(), stored.len() + seen.body.len() - 1);
                 assert_eq!(seen.header("content-range"), Some(range.as_str()));
@@ -334,6 +335,16 @@ async fn uploads_change_their_manner_until_the_registry_takes_them() {
         let put = server.seen("PUT").pop().unwrap();
         assert!(put.line.contains("state=1") && put.line.contains("digest=sha256"), "{}", put.line);
     }
+}
+
+#[tokio::test]
+async fn a_proxy_that_takes_too_little_is_not_taken_for_something_else_than_a_registry() {
+    let server = Script::start(picky(1 << 20, Arc::default())).await;
+    let (world, content) = (World::default(), noise(9 << 20));
+    let error = open(&server.host).put_blob(world.cx(), &Descriptor::of("x", &content), &content, None).await.unwrap_err();
+    let (kind, message) = failure(error);
+    assert_eq!(kind, FailureKind::RegistryRefused);
+    assert!(message.contains("answered 413 to PATCH") && message.contains("a proxy before it"), "{message}");
 }
 
 #[tokio::test]
@@ -368,7 +379,16 @@ async fn a_blob_of_another_size_is_refused_before_it_is_read() {
 async fn tags_are_read_page_by_page_but_never_from_elsewhere() {
     let server = Script::start(|seen, _| match seen.line.as_str() {
         "GET /v2/app/tags/list" => reply(200, &[("link", "</v2/app/tags/list?last=b&n=2>; rel=\"next\"")], r#"{"tags":["a","b"]}"#),
-        "GET /v2/app/tags/list?last=b&n=2" => reply(200, &[], r#"{"tags":["c"]}"#),
+        // Two headers, and a target with a comma in it (RFC 8288).
+        "GET /v2/app/tags/list?last=b&n=2" => reply(
+            200,
+            &[
+                ("link", "</v2/app/tags/list?page=1,2>; rel=prev"),
+                ("link", "</v2/app/tags/list?page=3,2>; title=\"a, b\"; rel=\"last next\""),
+            ],
+            r#"{"tags":["c"]}"#,
+        ),
+        "GET /v2/app/tags/list?page=3,2" => reply(200, &[], r#"{"tags":["d"]}"#),
         "GET /v2/app/referrers/sha256:44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a" => reply(
             200,
             &[("link", "<http://elsewhere.example/x>; rel=next"), ("content-type", media_type::OCI_INDEX)],
@@ -378,7 +398,7 @@ async fn tags_are_read_page_by_page_but_never_from_elsewhere() {
     })
     .await;
     let (world, repository) = (World::default(), open(&server.host));
-    assert_eq!(repository.tags(world.cx()).await.unwrap(), ["a", "b", "c"]);
+    assert_eq!(repository.tags(world.cx()).await.unwrap(), ["a", "b", "c", "d"]);
     let error = repository.referrers(world.cx(), &Digest::of(b"{}")).await.unwrap_err();
     assert!(error.to_string().contains("another host"), "{error}");
     assert_eq!(repository.referrers(world.cx(), &Digest::of(b"none")).await.unwrap(), None);

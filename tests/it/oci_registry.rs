@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 
 use build_runner::{
-    digest::Digest,
+    digest::{Algorithm, Digest, Hasher},
     job::{Failure, FailureKind},
     logs::{JobLog, Progress},
     oci::{
-        Blob, Client, Content, ContentError, Credentials, Cx, Descriptor, DockerConfig, Error, HostSettings, Location, Package, Repository,
-        Settings, Stored, media_type, push,
+        self, Blob, Client, Content, ContentError, Credentials, Cx, Descriptor, DockerConfig, Error, HostSettings, Location, Package,
+        Repository, Settings, Stored, media_type, push, transfer::CopyOptions,
     },
     shutdown::Cancel,
 };
@@ -182,4 +182,30 @@ async fn what_does_not_exist_is_named() {
     let blob = Descriptor::of("x", b"nowhere");
     assert!(repository.blob(world.cx(), &blob, 100).await.unwrap_err().is_not_found());
     assert!(repository.tags(world.cx()).await.unwrap_err().is_not_found());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_image_that_is_named_by_sha512_keeps_its_name() {
+    let registry = Registry::with(&Options { program: Program::Referrers, ..Options::default() });
+    let (world, anybody) = (World::default(), || Credentials::Anonymous);
+    let (from, to) = (open(&registry, "up", anybody()), open(&registry, "own", anybody()));
+    push(world.cx(), &from, "1", package(1, 100)).await.unwrap();
+    let (described, bytes) = from.manifest(world.cx(), "1").await.unwrap();
+    let mut hasher = Hasher::new(Algorithm::Sha512);
+    hasher.update(&bytes);
+    let digest = hasher.finish();
+    let image = Descriptor { digest: digest.clone(), ..described.clone() };
+    from.put_manifest(world.cx(), digest.as_str(), &image, bytes.clone()).await.unwrap();
+    let copied = oci::copy(world.cx(), &from, digest.as_str(), &to, "1", &CopyOptions::default()).await.unwrap();
+    assert_eq!((&copied.artifact.digest, copied.artifact.tag.as_str()), (&digest, "1"));
+    // The registry itself calls what a tag names by SHA-256.
+    assert_eq!(to.resolve(world.cx(), "1").await.unwrap().digest, described.digest);
+    assert_eq!(to.manifest(world.cx(), digest.as_str()).await.unwrap().1, bytes);
+
+    let old = Registry::start();
+    let error =
+        oci::copy(world.cx(), &from, digest.as_str(), &open(&old, "own", anybody()), "1", &CopyOptions::default()).await.unwrap_err();
+    let failure = Failure::from(error);
+    assert_eq!(failure.kind, FailureKind::RegistryRefused);
+    assert!(failure.message.contains("manifests/sha512:") && failure.message.contains("DIGEST_INVALID"), "{}", failure.message);
 }

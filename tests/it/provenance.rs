@@ -163,9 +163,11 @@ fn what_is_changed_missing_or_of_another_key_is_refused_with_the_reason() {
 
     fs::write(&bundle, &good).unwrap();
     assert_eq!(verify(&runner, &artifact, &key).code(), 0);
-    for (reference, part) in
-        [("nonsense", "names no registry"), ("127.0.0.1:1/a", "add :TAG or @DIGEST"), ("a.b/c@sha256:0", "not a digest")]
-    {
+    for (reference, part) in [
+        ("nonsense", "'nonsense' does not name an artifact: it names no registry"),
+        ("127.0.0.1:1/a", "add :TAG or @DIGEST"),
+        ("a.b/c@sha256:0", "not a digest"),
+    ] {
         let run = verify(&runner, reference, &key);
         assert!(run.code() == 2 && run.stderr().contains(part), "{reference}: {}", run.stderr());
     }
@@ -184,6 +186,8 @@ fn given_keys_sign_and_unusable_ones_are_refused() {
     openssl(&work, &["genpkey", "-algorithm", "ED25519", "-out", "ed25519.pem"]);
     openssl(&work, &["ecparam", "-name", "prime256v1", "-genkey", "-out", "sec1.pem"]);
     openssl(&work, &["genpkey", "-algorithm", "RSA", "-out", "rsa.pem"]);
+    openssl(&work, &["genpkey", "-algorithm", "RSA", "-pkeyopt", "rsa_keygen_bits:1024", "-out", "short.pem"]);
+    openssl(&work, &["pkey", "-in", "short.pem", "-pubout", "-out", "short.pub"]);
     openssl(&work, &["pkcs8", "-topk8", "-in", "p256.pem", "-passout", "pass:x", "-out", "encrypted.pem"]);
     for name in ["p256", "ed25519", "sec1"] {
         let (key, public) = (format!("{name}.pem"), format!("{name}.pub"));
@@ -194,6 +198,8 @@ fn given_keys_sign_and_unusable_ones_are_refused() {
         let shown = own(&runner, &["keys", "public", "--signing-key", &key]).done();
         assert_eq!(shown.stdout(), fs::read_to_string(work.join(&public)).unwrap(), "{name}");
     }
+    let run = verify(&runner, "oci-layout:charts", &work.join("short.pub"));
+    assert!(run.code() == 2 && run.stderr().contains("RSA of 2048 to 8192 bits"), "{}", run.stderr());
     for (name, part) in [
         ("rsa.pem", "is not an ECDSA P-256 or Ed25519 key"),
         ("encrypted.pem", "is encrypted"),
@@ -206,6 +212,7 @@ fn given_keys_sign_and_unusable_ones_are_refused() {
         let message = failure["message"].as_str().unwrap();
         assert!(message.contains(name) && message.contains(part) && failure["step"] == "attest", "{failure:#}");
         assert_eq!(failure["fault"], "agent", "{failure:#}");
+        assert!(!run.stderr().contains("chart sample"), "nothing is built that cannot be signed: {}", run.stderr());
     }
     assert!(!runner.state().join("signing-key.pem").exists());
     fs::set_permissions(work.join("p256.pem"), fs::Permissions::from_mode(0o644)).unwrap();

@@ -37,7 +37,10 @@ pub(super) async fn resolve(cx: &Context, source: &Repository, version: &Version
             (chosen.tag.clone(), format!("{place}:{}", chosen.tag), Some(chosen.tag.clone()))
         }
     };
-    let root = source.resolve(cx.oci_cx(), &asked).await?;
+    let root = source.resolve(cx.oci_cx(), &asked).await.map_err(|error| match version {
+        Version::Newest { text, .. } if error.is_not_found() => deleted(&place, text, &asked),
+        _ => error.into(),
+    })?;
     if asked == root.digest.as_str() {
         cx.log.info(format_args!("{reference} is there ({})", root.media_type));
     } else {
@@ -46,8 +49,19 @@ pub(super) async fn resolve(cx: &Context, source: &Repository, version: &Version
     Ok(Resolved { root, tag, reference, at: Timestamp::now() })
 }
 
+/// An older version is not taken instead: what was deleted may be a release that was withdrawn, or a registry that has lost something.
+fn deleted(place: &str, range: &str, tag: &str) -> Failure {
+    let message = format!(
+        "update_policy '{range}' chooses tag '{tag}', which {place} lists and does not have: it was deleted just now, or in part; delete the tag \
+         as well, or leave it out of the range"
+    );
+    Failure::new(FailureKind::SourceNotFound, message)
+}
+
 fn no_version(place: &str, range: &str, count: usize, tags: &[versions::Tagged]) -> Failure {
-    let message = if tags.is_empty() {
+    let message = if count == 0 {
+        format!("{place} has no version for update_policy '{range}'; it has no tags")
+    } else if tags.is_empty() {
         format!("{place} has no version for update_policy '{range}'; none of its {count} tags is a whole version like 1.2.3 or v1.2.3")
     } else {
         format!("{place} has no version that fits update_policy '{range}'; it has {}", versions::listed(tags))

@@ -5,7 +5,9 @@
 //!
 //! Called by the backends; the BuildKit one takes only the names of images from here.
 
-use std::{collections::BTreeMap, path::Path};
+use std::path::Path;
+
+use crate::job::{Failure, FailureKind};
 
 /// Largest Dockerfile that is read.
 const MAX_SIZE: u64 = 1 << 20;
@@ -21,7 +23,7 @@ pub(super) struct Instruction {
 
 impl Instruction {
     /// Keyword in capitals, and the rest.
-    fn split(&self) -> (String, &str) {
+    pub(super) fn split(&self) -> (String, &str) {
         let (word, rest) = self.text.split_once(char::is_whitespace).unwrap_or((&self.text, ""));
         (word.to_ascii_uppercase(), rest.trim())
     }
@@ -30,20 +32,38 @@ impl Instruction {
 /// A Dockerfile.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Dockerfile {
-    instructions: Vec<Instruction>,
+    pub(super) instructions: Vec<Instruction>,
+    /// The image that reads the file, of the directive `# syntax=`.
+    pub(super) syntax: Option<String>,
 }
 
 impl Dockerfile {
     /// Reads the file; one that cannot be read is empty here, and the backend says what is wrong with it.
     pub(super) fn read(path: &Path) -> Self {
+        Self::known(path).unwrap_or_default()
+    }
+
+    fn known(path: &Path) -> Option<Self> {
         let small = fs_err::metadata(path).is_ok_and(|found| found.len() <= MAX_SIZE);
-        let bytes = if small { fs_err::read(path).unwrap_or_default() } else { Vec::new() };
-        Self::parse(&String::from_utf8_lossy(&bytes))
+        let bytes = small.then(|| fs_err::read(path).ok()).flatten()?;
+        Some(Self::parse(&String::from_utf8_lossy(&bytes)))
+    }
+
+    /// Refuses a file that makes no image, which every backend says in other words, or not at all. Files of another syntax may need no `FROM`.
+    pub(super) fn check(path: &Path, name: &str) -> Result<(), Failure> {
+        let has_stage = |known: Self| known.syntax.is_some() || known.line_with("FROM").is_some();
+        if Self::known(path).is_none_or(has_stage) {
+            return Ok(());
+        }
+        Err(Failure::new(
+            FailureKind::InvalidSource,
+            format!("{name} has no FROM instruction: say what the image is made from, or 'FROM scratch'"),
+        ))
     }
 
     pub(super) fn parse(text: &str) -> Self {
         let text = text.trim_start_matches('\u{feff}');
-        let escape = escape(text);
+        let escape = if directive(text, "escape") == Some("`") { '`' } else { '\\' };
         let mut instructions: Vec<Instruction> = Vec::new();
         let mut open: Option<Instruction> = None;
         let mut ends: Vec<End> = Vec::new();
@@ -73,7 +93,7 @@ impl Dockerfile {
             }
         }
         instructions.extend(open);
-        Self { instructions }
+        Self { instructions, syntax: directive(text, "syntax").map(str::to_owned) }
     }
 
     /// Whether the text of an instruction mentions `word`.
@@ -105,64 +125,12 @@ impl Dockerfile {
     pub(super) fn place(&self, name: &str, instruction: &str) -> String {
         self.line_of(instruction).map_or_else(|| name.to_owned(), |line| format!("{name}:{line}"))
     }
-
-    /// Images that are pulled: of `FROM`, `COPY --from` and mounts, stages and `scratch` left out; arguments filled in.
-    pub(super) fn images(&self, build_args: &[(String, String)]) -> Vec<String> {
-        let mut arguments: BTreeMap<String, String> = BTreeMap::new();
-        let mut stages: Vec<String> = Vec::new();
-        let mut images: Vec<String> = Vec::new();
-        let mut add = |reference: String, stages: &[String]| {
-            let named = stages.iter().any(|stage| stage.eq_ignore_ascii_case(&reference));
-            let unclear = reference.contains(['$', ' ']) || reference.bytes().all(|byte| byte.is_ascii_digit());
-            if !named && !unclear && reference != "scratch" && !images.contains(&reference) {
-                images.push(reference);
-            }
-        };
-        for instruction in &self.instructions {
-            let (keyword, rest) = instruction.split();
-            match keyword.as_str() {
-                "ARG" if stages.is_empty() => {
-                    for word in rest.split_whitespace() {
-                        let (name, default) = word.split_once('=').unwrap_or((word, ""));
-                        let given = build_args.iter().find(|(given, _)| given == name).map(|(_, value)| value.as_str());
-                        let value = given.map_or_else(|| fill(default.trim_matches(['"', '\'']), &arguments), str::to_owned);
-                        arguments.insert(name.to_owned(), value);
-                    }
-                }
-                "FROM" => {
-                    let mut words = rest.split_whitespace().filter(|word| !word.starts_with("--"));
-                    add(fill(words.next().unwrap_or_default(), &arguments), &stages);
-                    let name = words.next().filter(|word| word.eq_ignore_ascii_case("as")).and_then(|_| words.next());
-                    stages.push(name.unwrap_or_default().to_owned());
-                }
-                _ => {
-                    for flag in rest.split_whitespace().take_while(|word| word.starts_with("--")) {
-                        let from = flag.strip_prefix("--from=").or_else(|| {
-                            let mount = flag.strip_prefix("--mount=")?;
-                            mount.split(',').find_map(|part| part.strip_prefix("from="))
-                        });
-                        if let Some(from) = from {
-                            add(from.to_owned(), &stages);
-                        }
-                    }
-                }
-            }
-        }
-        images.retain(|image| !image.is_empty());
-        images
-    }
 }
 
-/// The character that joins lines: `\` unless a directive on top says otherwise.
-fn escape(text: &str) -> char {
-    let directives = text.lines().map_while(|line| line.trim().strip_prefix('#')?.split_once('='));
-    let mut found = '\\';
-    for (name, value) in directives {
-        if name.trim().eq_ignore_ascii_case("escape") && value.trim() == "`" {
-            found = '`';
-        }
-    }
-    found
+/// What a directive on top of the file says.
+fn directive<'a>(text: &'a str, name: &str) -> Option<&'a str> {
+    let mut directives = text.lines().map_while(|line| line.trim().strip_prefix('#')?.split_once('='));
+    directives.find(|(found, _)| found.trim().eq_ignore_ascii_case(name)).map(|(_, value)| value.trim())
 }
 
 /// What ends a here-document.
@@ -208,30 +176,6 @@ fn words(text: &str) -> Vec<String> {
     words
 }
 
-/// Fills in `$NAME`, `${NAME}` and `${NAME:-default}`; what else there is stays as it is.
-fn fill(text: &str, arguments: &BTreeMap<String, String>) -> String {
-    let mut out = String::new();
-    let mut rest = text;
-    while let Some((before, after)) = rest.split_once('$') {
-        out.push_str(before);
-        let (name, default, tail) = if let Some((inside, tail)) = after.strip_prefix('{').and_then(|inner| inner.split_once('}')) {
-            let (name, default) = inside.split_once(":-").unwrap_or((inside, ""));
-            (name, default, tail)
-        } else {
-            let end = after.find(|c: char| !(c.is_ascii_alphanumeric() || c == '_')).unwrap_or(after.len());
-            (&after[..end], "", &after[end..])
-        };
-        match arguments.get(name).filter(|value| !value.is_empty()) {
-            Some(value) => out.push_str(value),
-            None if !default.is_empty() => out.push_str(default),
-            None => return text.to_owned(),
-        }
-        rest = tail;
-    }
-    out.push_str(rest);
-    out
-}
-
 /// An image reference as registries know it: `debian` is `docker.io/library/debian:latest`.
 pub(super) fn canonical(reference: &str) -> String {
     let (host, rest) = match reference.split_once('/') {
@@ -262,15 +206,6 @@ mod tests {
                         COPY --from=0 /a /\n  coppy  a   b\n";
 
     #[test]
-    fn images_are_found_with_their_arguments() {
-        let dockerfile = Dockerfile::parse(TEXT);
-        assert_eq!(dockerfile.images(&[]), ["debian:bookworm", "quay.io/x/y:1", "tools"]);
-        let given = [("BASE".to_owned(), "h:5000/alpine".to_owned()), ("TAG".to_owned(), "3".to_owned())];
-        assert_eq!(dockerfile.images(&given)[0], "h:5000/alpine:3");
-        assert!(Dockerfile::parse("FROM $UNKNOWN\n").images(&[]).is_empty());
-    }
-
-    #[test]
     fn instructions_have_the_line_they_begin_on() {
         let dockerfile = Dockerfile::parse(TEXT);
         for (shown, line) in
@@ -279,6 +214,23 @@ mod tests {
             assert_eq!(dockerfile.line_of(shown), line, "{shown}");
         }
         assert_eq!(Dockerfile::parse("# escape=`\nFROM a\nRUN c:\\`\n x\nRUN y").line_of("RUN y"), Some(5));
+    }
+
+    #[test]
+    fn a_file_without_stages_is_refused_unless_another_frontend_reads_it() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("Dockerfile");
+        let check = |text: &str| {
+            fs_err::write(&path, text).expect("written");
+            Dockerfile::check(&path, "app/Dockerfile").map_err(|failure| format!("{}: {}", failure.kind, failure.message))
+        };
+        for text in ["", "# only\n# comments\n", "RUN true\n", "# x\n# syntax=a/b\nRUN true\n"] {
+            let refused = check(text).expect_err(text);
+            assert!(refused.starts_with("InvalidSource: app/Dockerfile has no FROM instruction"), "{refused}");
+        }
+        check("from scratch\n").expect("a stage");
+        check("#syntax = docker/other:1\nprint x\n").expect("another language");
+        Dockerfile::check(folder.path(), "x").expect("what cannot be read is for the backend to refuse");
     }
 
     #[test]

@@ -21,9 +21,9 @@ impl Flags {
         self.0.push(name.into());
     }
 
-    /// Adds target, arguments, labels and whether steps are done anew. `is_wanted` says by name which arguments.
-    pub(super) fn wishes(&mut self, request: &Request, is_wanted: impl Fn(&str) -> bool) {
-        if let Some(target) = &request.target {
+    /// Adds the stage `target`, arguments, labels and whether steps are done anew. `is_wanted` says by name which arguments.
+    pub(super) fn wishes(&mut self, request: &Request, target: Option<&str>, is_wanted: impl Fn(&str) -> bool) {
+        if let Some(target) = target {
             self.value("--target", target);
         }
         for (name, value) in request.build_args.iter().filter(|(name, _)| is_wanted(name)) {
@@ -72,10 +72,15 @@ pub(super) fn csv(fields: &[(&str, &OsStr)]) -> OsString {
         if !line.is_empty() {
             line.push(",");
         }
-        match value.to_str() {
-            Some(text) if text.contains([',', '"', '\n']) => line.push(format!("\"{name}={}\"", text.replace('"', "\"\""))),
-            _ => line.push(assign(name, value)),
-        }
+        line.push(field(&assign(name, value)));
     }
     line
+}
+
+/// One field of such a line.
+pub(super) fn field(text: &OsStr) -> OsString {
+    match text.to_str() {
+        Some(text) if text.contains([',', '"', '\n']) => format!("\"{}\"", text.replace('"', "\"\"")).into(),
+        _ => text.to_owned(),
+    }
 }

@@ -107,6 +107,10 @@ impl Image {
             return Ok(self);
         }
         document["annotations"] = json!(all);
+        // BuildKit writes no list where an image has no layers, which other clients do not read (image-spec, `manifest.md`: an array).
+        if let Some(layers @ Value::Null) = document.get_mut("layers") {
+            *layers = json!([]);
+        }
         let bytes = bytes::Bytes::from(serde_json::to_vec(&document).map_err(unreadable)?);
         let root = Descriptor::of(&self.root.media_type, &bytes);
         self.layout.put_manifest(cx.oci_cx(), root.digest.as_str(), &root, bytes.clone()).await?;

@@ -29,7 +29,10 @@ mod layout;
 mod outputs;
 mod request;
 mod run;
+mod runtime;
+mod short;
 mod source;
+mod stages;
 #[cfg(test)]
 mod tests;
 mod trouble;

@@ -35,7 +35,8 @@ pub(crate) async fn make(cx: &Context, plan: &DockerBuildPlan, settings: &Docker
         (false, _) => None,
         (true, Some(socket)) => {
             listens(socket).await?;
-            Some(socket.clone())
+            // Tools run in folders of their own.
+            Some(std::path::absolute(socket)?)
         }
         (true, None) => {
             let text = "ssh: this runner gives builds no ssh agent; set docker_ssh_agent to its socket, or leave ssh out of the plan";

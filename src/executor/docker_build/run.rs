@@ -71,7 +71,7 @@ impl Executor for DockerBuild {
     }
 
     async fn prepare(&self, cx: &Context, plan: &Self::Plan, handle: &Handle) -> Result<Work, Failure> {
-        cx.progress.step("checkout");
+        cx.step("checkout");
         let target = Target::open(cx, plan)?;
         target.required_tag()?;
         for handle in dead::handles(cx, &self.settings.state_dir) {
@@ -99,9 +99,9 @@ impl Executor for DockerBuild {
     }
 
     async fn execute(&self, cx: &Context, plan: &Self::Plan, handle: &Handle, work: &mut Work) -> Result<(), Failure> {
-        cx.progress.step("build");
+        cx.step("build");
         let mut built = work.backend.build(cx, &work.request, handle).await?;
-        cx.progress.step("push");
+        cx.step("push");
         let image = image::open(cx, &built.layout).await?;
         let mut annotations = work.source.stamp.annotations();
         annotations.extend(plan.plan.labels.clone());
@@ -119,7 +119,7 @@ impl Executor for DockerBuild {
     }
 
     async fn collect(&self, cx: &Context, plan: &Self::Plan, _handle: &Handle, work: Work) -> Result<Made, Failure> {
-        cx.progress.step("collect");
+        cx.step("collect");
         // The destination has said what it stored.
         let pushed = work.pushed.ok_or_else(|| Failure::new(FailureKind::Internal, "nothing was pushed"))?;
         let mut record = outputs::record(work.target.repository, plan, &work.request).material(work.source.material());
@@ -153,13 +153,8 @@ fn read_sbom(source: &Source, name: &str) -> Result<Sbom, Failure> {
         return Err(wrong(&format!("is larger than the {MAX_SBOM} bytes that are read")));
     }
     let content = fs_err::read(&path)?;
-    let document: serde_json::Value = serde_json::from_slice(&content).map_err(|error| wrong(&format!("is not JSON: {error}")))?;
-    let media_type = if document["spdxVersion"].is_string() {
-        "application/spdx+json"
-    } else if document["bomFormat"] == "CycloneDX" {
-        "application/vnd.cyclonedx+json"
-    } else {
-        return Err(wrong("is neither SPDX (spdxVersion) nor CycloneDX (bomFormat)"));
-    };
+    let media_type = Sbom::media_type_of(&content)
+        .map_err(|error| wrong(&format!("is not JSON: {error}")))?
+        .ok_or_else(|| wrong("is neither SPDX (spdxVersion, or its @context) nor CycloneDX (bomFormat)"))?;
     Ok(Sbom { media_type: media_type.to_owned(), content: content.into(), subject: None })
 }

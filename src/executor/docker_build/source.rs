@@ -2,7 +2,7 @@
 
 use std::path::{Component, Path, PathBuf};
 
-use super::super::shared;
+use super::{super::shared, dockerfile::Dockerfile};
 use crate::{
     job::{Failure, FailureKind},
     plan::DockerBuildPlan,
@@ -44,6 +44,7 @@ pub(crate) fn find(source: &shared::Source, plan: &DockerBuildPlan) -> Result<Fo
         match places.inside(&base.join(wanted), wanted) {
             Ok(Some(file)) if file.is_file() => {
                 let dockerfile_name = file.strip_prefix(&places.root).unwrap_or(&file).display().to_string();
+                Dockerfile::check(&file, &dockerfile_name)?;
                 return Ok(Found { context, dockerfile: file, dockerfile_name });
             }
             Ok(_) => {}

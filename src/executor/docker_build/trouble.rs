@@ -9,7 +9,9 @@ use crate::job::{Failure, FailureKind};
 pub(super) fn kind(text: &str) -> Option<FailureKind> {
     let text = text.to_ascii_lowercase();
     let has = |words: &[&str]| words.iter().any(|word| text.contains(word));
-    if has(&["no space left on device", "disk quota exceeded"]) {
+    if has(&["invalid reference format", "repository name must be lowercase"]) {
+        Some(FailureKind::InvalidSource)
+    } else if has(&["no space left on device", "disk quota exceeded"]) {
         Some(FailureKind::DiskFull)
     } else if has(&["unauthorized", "authentication required", "401 (", "403 (", "invalid username/password", "no basic auth credentials"])
         || (has(&["access to the resource is denied", "pull access denied", "access forbidden"]))
@@ -24,7 +26,6 @@ pub(super) fn kind(text: &str) -> Option<FailureKind> {
         "404 (not found)",
         "no image found in",
         "no matching manifest",
-        "invalid reference format",
     ]) || (has(&["manifest for ", "docker.io/", "failed to resolve"]) && has(&["not found"]))
     {
         Some(FailureKind::SourceNotFound)
@@ -60,6 +61,7 @@ pub(super) fn base_image(place: &str, image: &str, host: &str, kind: FailureKind
             format!("{place}: the registry {host} does not let this job pull the base image '{image}': add its credentials to registries")
         }
         FailureKind::SourceNotFound => format!("{place}: the base image '{image}' does not exist at {host}, or not for this platform"),
+        FailureKind::InvalidSource => format!("{place}: '{image}' cannot be the name of an image: {line}"),
         FailureKind::DiskFull => format!("{place}: no space left on the runner's disk for the base image '{image}'"),
         _ => format!("{place}: the base image '{image}' cannot be pulled from {host}: {line}"),
     };
@@ -78,6 +80,7 @@ mod tests {
             ("unable to retrieve auth token: invalid username/password: unauthorized", Some(FailureKind::AuthDenied)),
             ("pull access denied for x, repository does not exist or may require 'docker login'", Some(FailureKind::AuthDenied)),
             ("Get \"http://127.0.0.1:1/v2/\": dial tcp 127.0.0.1:1: connect: connection refused", Some(FailureKind::RegistryUnavailable)),
+            ("creating build container: repository name must be lowercase", Some(FailureKind::InvalidSource)),
             ("write /x: no space left on device", Some(FailureKind::DiskFull)),
             ("exit status 7", None),
         ] {

@@ -5,12 +5,12 @@
 //! packed. Nothing is written.
 
 use std::{
-    fs::{self, FileType, Metadata},
+    fs::{self, Metadata},
     io::{self, Read as _},
     path::{Path, PathBuf},
 };
 
-use crate::job::FailureKind;
+use crate::{executor::shared, job::FailureKind};
 
 use super::{
     archive::File,
@@ -119,7 +119,7 @@ impl Walk<'_> {
         }
         let (real, metadata) = self.follow(&path, ignore::FILE)?;
         if !metadata.is_file() {
-            return Err(FolderError::Special { file: ignore::FILE.to_owned(), what: kind(metadata.file_type()) });
+            return Err(FolderError::Special { file: ignore::FILE.to_owned(), what: shared::special(metadata.file_type()) });
         }
         Ok(Some(Rules::parse(&read(&real, ignore::FILE)?)?))
     }
@@ -184,7 +184,7 @@ impl Walk<'_> {
             return Ok(());
         }
         if !metadata.is_file() {
-            return Err(FolderError::Special { file: name.to_owned(), what: kind(metadata.file_type()) });
+            return Err(FolderError::Special { file: name.to_owned(), what: shared::special(metadata.file_type()) });
         }
         self.budget.take(name, metadata.len())?;
         let data = read(&real, name)?;
@@ -208,19 +208,6 @@ fn read(path: &Path, name: &str) -> Result<Vec<u8>, FolderError> {
 
 fn join(folder: &str, name: &str) -> String {
     if folder.is_empty() { name.to_owned() } else { format!("{folder}/{name}") }
-}
-
-fn kind(kind: FileType) -> &'static str {
-    use std::os::unix::fs::FileTypeExt as _;
-    if kind.is_fifo() {
-        "a named pipe"
-    } else if kind.is_socket() {
-        "a socket"
-    } else if kind.is_dir() {
-        "a folder"
-    } else {
-        "a device"
-    }
 }
 
 #[cfg(test)]

@@ -62,17 +62,17 @@ impl Executor for HelmChartBuild {
     }
 
     async fn prepare(&self, cx: &Context, plan: &Self::Plan, _handle: &NoHandle) -> Result<Work, Failure> {
-        cx.progress.step("checkout");
+        cx.step("checkout");
         let target = Target::open(cx, plan)?;
         Ok(Work { target, source: source::fetch(cx, plan).await?, built: None })
     }
 
     async fn execute(&self, cx: &Context, plan: &Self::Plan, _handle: &NoHandle, work: &mut Work) -> Result<(), Failure> {
-        cx.progress.step("load");
+        cx.step("load");
         let Loaded { mut chart, folder, archive, mut budget, mut notes } = work.source.load(cx).await?;
         cx.log.info(format_args!("chart {} {}", chart.metadata.name, chart.metadata.version));
 
-        cx.progress.step("dependencies");
+        cx.step("dependencies");
         let mut repositories = Repositories::new(cx);
         let subcharts = chart.subcharts.len();
         let vendor = Vendor {
@@ -88,7 +88,7 @@ impl Executor for HelmChartBuild {
             cx.log.warn(note);
         }
 
-        cx.progress.step("package");
+        cx.step("package");
         let metadata = chart.metadata.clone();
         let archive = archive.filter(|_| chart.subcharts.len() == subcharts);
         let layer = match archive {
@@ -97,7 +97,7 @@ impl Executor for HelmChartBuild {
             None => package(cx, chart, &work.source.stamp).await?,
         };
 
-        cx.progress.step("push");
+        cx.step("push");
         let package = oci::Package {
             artifact_type: None,
             config: oci::Blob::new(media_type::HELM_CONFIG, Bytes::from(metadata.config_json())),
@@ -113,7 +113,7 @@ impl Executor for HelmChartBuild {
     }
 
     async fn collect(&self, cx: &Context, plan: &Self::Plan, _handle: &NoHandle, work: Work) -> Result<Made, Failure> {
-        cx.progress.step("collect");
+        cx.step("collect");
         // The artifact is what the registry says it has.
         let Some(Built { artifact, metadata, dependencies }) = work.built else {
             return Err(Failure::new(FailureKind::Internal, "nothing was pushed"));

@@ -71,5 +71,5 @@ pub(super) async fn publish(
         subject: None,
     };
     let artifact = oci::push(cx.oci_cx(), repository, tag, package).await?;
-    Ok(Published { manifest_size: artifact.size - blobs, artifact })
+    Ok(Published { manifest_size: artifact.size.saturating_sub(blobs), artifact })
 }

@@ -48,7 +48,7 @@ impl Executor for OciSync {
     }
 
     async fn prepare(&self, cx: &Context, plan: &SyncPlan, _handle: &NoHandle) -> Result<Work, Failure> {
-        cx.progress.step("resolve");
+        cx.step("resolve");
         let Some(registry) = &plan.dst_registry else {
             return Err(Failure::new(FailureKind::InvalidPlan, "dst_registry is missing; say where the artifact is to be copied to"));
         };
@@ -62,7 +62,7 @@ impl Executor for OciSync {
     }
 
     async fn execute(&self, cx: &Context, plan: &SyncPlan, _handle: &NoHandle, work: &mut Work) -> Result<(), Failure> {
-        cx.progress.step("copy");
+        cx.step("copy");
         let (source, destination) = (&work.source, &work.destination);
         cx.log.info(format_args!("{} {} → {} {}", source.display(), plan.src_tag, destination.display(), work.tag));
         let options = options(plan)?;
@@ -73,7 +73,7 @@ impl Executor for OciSync {
     }
 
     async fn collect(&self, cx: &Context, plan: &SyncPlan, _handle: &NoHandle, work: Work) -> Result<Made, Failure> {
-        cx.progress.step("collect");
+        cx.step("collect");
         // The destination has said what it stored; asking once more would only be a race with the next job.
         let report = work.report.ok_or_else(|| Failure::new(FailureKind::Internal, "nothing was copied"))?;
         // A copy has the provenance that its source has; referrers travel with it.

@@ -10,6 +10,7 @@ use std::{
 
 use super::{
     config::{Call, Source, Syntax},
+    order::Order,
     package::{CallError, MIRROR, Note, PackageError, Place, Stock, Why},
     path,
 };
@@ -44,6 +45,7 @@ pub(crate) struct Calls {
 }
 
 /// A folder to look at.
+#[derive(Clone)]
 struct Step {
     place: Place,
     folder: String,
@@ -64,21 +66,29 @@ impl Calls {
     }
 
     fn run(&mut self, stock: &mut Stock, module: &str, first: Step) -> Result<(), PackageError> {
-        let mut steps = vec![first];
-        while let Some(step) = steps.pop() {
+        // What has to be there goes first: a folder is looked at once.
+        let (mut steps, mut later) = (vec![first], Vec::new());
+        while let Some(step) = steps.pop().or_else(|| later.pop()) {
             if !self.seen.insert((step.place, step.folder.clone())) {
                 continue;
             }
-            let Some(files) = stock.shelf(step.place).folders.get(&step.folder) else { continue };
-            for (file, config) in files.clone() {
-                match config {
-                    Ok(config) => {
-                        self.upward(stock, module, &step, &file, &config.upward);
-                        for call in &config.calls {
-                            steps.extend(self.call(stock, module, &step, &file, call)?);
-                        }
+            let Some(files) = stock.shelf(step.place).folders.get(&step.folder).cloned() else { continue };
+            let order = Order::of(&files);
+            for (file, config) in &files {
+                let step = Step { strict: step.strict && !order.is_shadowed(file), ..step.clone() };
+                let config = match config {
+                    Ok(config) => config,
+                    Err(source) => {
+                        self.blame(step.strict, PackageError::Syntax { file: file.clone(), source: source.clone() })?;
+                        continue;
                     }
-                    Err(source) => self.blame(step.strict, PackageError::Syntax { file, source })?,
+                };
+                self.upward(stock, module, &step, file, &config.upward);
+                for call in &config.calls {
+                    let step = Step { strict: step.strict && !order.is_overridden(file, call), ..step.clone() };
+                    if let Some(next) = self.call(stock, module, &step, file, call)? {
+                        if next.strict { steps.push(next) } else { later.push(next) }
+                    }
                 }
             }
         }

@@ -3,7 +3,7 @@
 //! In: the text of a `.tf` or `.tofu` file, or of its JSON form. Out: [`Config`]. Invariants: text that OpenTofu cannot parse is an error
 //! with line and column; places are kept, so that the text of a `source` can be replaced and nothing else.
 
-use std::ops::Range;
+use std::{borrow::Cow, ops::Range};
 
 use super::{about::About, hcl, json};
 
@@ -93,23 +93,52 @@ impl Syntax {
 
     /// Reads a file.
     pub(crate) fn parse(self, bytes: &[u8]) -> Result<Config, ConfigError> {
-        let text = std::str::from_utf8(bytes).map_err(|error| {
-            let before = String::from_utf8_lossy(&bytes[..error.valid_up_to()]).into_owned();
-            let (line, column) = place(&before, before.len());
-            ConfigError { line, column, why: "the file is not UTF-8; save it as UTF-8".to_owned() }
-        })?;
+        let (text, broken) = readable(bytes);
         match self {
-            Self::Native => native(text),
-            Self::Json => json::parse(text),
+            Self::Native => native(&text, &broken),
+            Self::Json => broken.first().map_or_else(|| json::parse(&text), |&at| Err(not_text(&text, at))),
         }
     }
 }
 
-fn native(text: &str) -> Result<Config, ConfigError> {
+/// Stands for a byte that is no text.
+const BROKEN: &str = "\u{1a}";
+
+/// The text of a file, and the offsets of bytes that are none; every byte keeps its offset.
+fn readable(bytes: &[u8]) -> (Cow<'_, str>, Vec<usize>) {
+    if let Ok(text) = std::str::from_utf8(bytes) {
+        return (text.into(), Vec::new());
+    }
+    let (mut text, mut broken) = (String::with_capacity(bytes.len()), Vec::new());
+    for chunk in bytes.utf8_chunks() {
+        text.push_str(chunk.valid());
+        for _ in chunk.invalid() {
+            broken.push(text.len());
+            text.push_str(BROKEN);
+        }
+    }
+    (text.into(), broken)
+}
+
+fn not_text(text: &str, at: usize) -> ConfigError {
+    let (line, column) = place(text, at);
+    ConfigError { line, column, why: "the file is not UTF-8; save it as UTF-8".to_owned() }
+}
+
+fn native(text: &str, broken: &[usize]) -> Result<Config, ConfigError> {
     let file = hcl::parse(text).map_err(|error| {
         let (line, column) = place(text, error.at);
-        ConfigError { line, column, why: error.to_string() }
+        let syntax = || ConfigError { line, column, why: error.to_string() };
+        broken.binary_search(&error.at).map_or_else(|_| syntax(), |_| not_text(text, error.at))
     })?;
+    // OpenTofu takes comments as they come, in whatever encoding.
+    let is_comment = |at: usize| {
+        let next = file.comments.partition_point(|comment| comment.end <= at);
+        file.comments.get(next).is_some_and(|comment| comment.contains(&at))
+    };
+    if let Some(&at) = broken.iter().find(|&&at| !is_comment(at)) {
+        return Err(not_text(text, at));
+    }
     let lines = Lines::of(text);
     let mut config = Config::default();
     for block in &file.body.blocks {
@@ -184,10 +213,20 @@ mod tests {
     }
 
     #[test]
+    fn comments_may_be_in_any_encoding() {
+        let text = b"/* gr\xfc\xdf */ a = 1 # \xe4\n// \xf6\r\nmodule \"m\" {\n  source = /* \xff */ \"../a\"\n}\n";
+        let calls = Syntax::Native.parse(text).expect("it parses").calls;
+        let Source::Address { inside, .. } = &calls[0].source else { panic!("an address") };
+        assert_eq!((&text[inside.clone()], calls[0].line), (&b"../a"[..], 3));
+    }
+
+    #[test]
     fn mistakes_have_line_and_column() {
         let fails = |syntax: Syntax, bytes: &[u8]| syntax.parse(bytes).expect_err("a mistake").to_string();
         assert_eq!(fails(Syntax::Native, "# ü\nü = \n".as_bytes()), "2:5: expected an expression, found the end of the line");
         assert_eq!(fails(Syntax::Native, b"a = 1\nb = \"\xff\""), "2:6: the file is not UTF-8; save it as UTF-8");
+        assert_eq!(fails(Syntax::Native, b"# \xfc\n\xfc = 1\n"), "2:1: the file is not UTF-8; save it as UTF-8");
+        assert_eq!(fails(Syntax::Json, b"{\"a\": \"\xff\"}"), "1:8: the file is not UTF-8; save it as UTF-8");
         assert!(fails(Syntax::Json, b"{\"a\": \n}").starts_with("2:1: "));
         assert!(fails(Syntax::Json, "\u{feff}{}".as_bytes()).starts_with("1:1: "), "OpenTofu takes no mark here");
     }

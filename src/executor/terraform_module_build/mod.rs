@@ -21,6 +21,7 @@ mod hcl;
 mod ignore;
 mod inspect;
 mod json;
+mod order;
 mod package;
 mod path;
 mod run;

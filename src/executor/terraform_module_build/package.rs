@@ -19,6 +19,7 @@ use super::{
     calls::Calls,
     config::ConfigError,
     inspect::{self, Inspector, MAX_CONFIG, Parsed, Seen},
+    order::{self, Order},
     path,
     secrets::Secret,
     tree::{Found, Tree, TreeError},
@@ -34,7 +35,9 @@ const MAX_NAMED: usize = 20;
 pub(crate) enum PackageError {
     #[error(transparent)]
     Tree(#[from] TreeError),
-    #[error("'{folder}' has no .tf or .tf.json file that is packed; set git_source.path to the folder of the module{hint}")]
+    #[error(
+        "'{folder}' has no .tf, .tofu, .tf.json or .tofu.json file that is packed; set git_source.path to the folder of the module{hint}"
+    )]
     NoModule { folder: String, hint: String },
     #[error("these files would be published and carry secrets: {}; remove them from the repository, or list them in .terraformignore", list(.0))]
     Refused(BTreeMap<String, Secret>),
@@ -254,8 +257,12 @@ impl Stock {
             return Err(PackageError::Reserved);
         }
         let mut about = About::default();
-        for (_, config) in self.own.folders.get(module).into_iter().flatten() {
-            about.merge(config.as_ref().map(|config| config.about.clone()).unwrap_or_default());
+        let files = self.own.folders.get(module).map(Vec::as_slice).unwrap_or_default();
+        let order = Order::of(files);
+        for (file, config) in files.iter().filter(|(file, _)| !order.is_shadowed(file)) {
+            let said = config.as_ref().map(|config| config.about.clone()).unwrap_or_default();
+            // An override file repeats the resources that it changes.
+            about.merge(if order::is_override(file) { About { resources: 0, data_sources: 0, ..said } } else { said });
         }
         let mut notes = calls.notes;
         if !self.left_out.is_empty() {

@@ -5,13 +5,14 @@
 //! never entered (`.terraform.lock.hcl` is a file beside the latter and stays). Nothing is written.
 
 use std::{
-    fs::{self, DirEntry, FileType, Metadata},
+    fs::{self, DirEntry, Metadata},
     io,
-    os::unix::fs::{FileTypeExt as _, PermissionsExt as _},
+    os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
 };
 
 use crate::{
+    executor::shared,
     job::FailureKind,
     shutdown::{Cancel, Cancelled},
 };
@@ -153,7 +154,7 @@ impl Tree {
             }
             let (real, metadata) = self.follow(&file, &name)?;
             if !metadata.is_file() {
-                return Err(TreeError::Special { file: name, what: kind(metadata.file_type()) });
+                return Err(TreeError::Special { file: name, what: shared::special(metadata.file_type()) });
             }
             if metadata.len() > ignore::MAX_BYTES {
                 return Err(TreeError::TooMuch { limit: format!("{} KiB of rules", ignore::MAX_BYTES >> 10), file: name });
@@ -233,7 +234,7 @@ impl Walk<'_> {
             return Ok(());
         }
         if !metadata.is_file() {
-            return Err(TreeError::Special { file: name.to_owned(), what: kind(metadata.file_type()) });
+            return Err(TreeError::Special { file: name.to_owned(), what: shared::special(metadata.file_type()) });
         }
         self.tree.bytes = self.tree.bytes.saturating_add(metadata.len());
         if self.tree.bytes > MAX_BYTES {
@@ -242,18 +243,6 @@ impl Walk<'_> {
         let executable = metadata.permissions().mode() & 0o100 != 0;
         (self.found)(Found { path: name.to_owned(), real, size: metadata.len(), executable });
         Ok(())
-    }
-}
-
-fn kind(kind: FileType) -> &'static str {
-    if kind.is_fifo() {
-        "a named pipe"
-    } else if kind.is_socket() {
-        "a socket"
-    } else if kind.is_dir() {
-        "a folder"
-    } else {
-        "a device"
     }
 }
 

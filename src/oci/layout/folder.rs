@@ -8,6 +8,7 @@ use std::{
     time::Duration,
 };
 
+use jiff::{SignedDuration, Timestamp};
 use nix::fcntl::{Flock, FlockArg};
 use tempfile::NamedTempFile;
 
@@ -26,6 +27,8 @@ const MARKER_NAME: &str = "oci-layout";
 const MAX_MARKER: u64 = 4096;
 /// How names of unfinished files begin.
 const TEMPORARY: &str = ".build-runner-";
+/// How old an unfinished file at least is that counts as left behind.
+const ABANDONED: SignedDuration = SignedDuration::from_mins(1);
 /// How often the lock is asked for while another runner has it.
 const LOCK_POLL: Duration = Duration::from_millis(5);
 
@@ -118,12 +121,29 @@ pub(super) fn read(root: &Path, path: &Path, limit: u64) -> Result<Vec<u8>, Erro
 
 /// A file without a name that others would look for, in the folder itself so that it can be renamed into place.
 pub(super) fn temporary(root: &Path) -> Result<NamedTempFile, Error> {
-    tempfile::Builder::new()
+    let file = tempfile::Builder::new()
         .prefix(TEMPORARY)
         // Readable like everything else of a layout; the umask still applies.
         .permissions(std::fs::Permissions::from_mode(0o666))
         .tempfile_in(root)
-        .map_err(io_error(root))
+        .map_err(io_error(root))?;
+    // Says for as long as it is open that somebody writes it. Where it cannot be locked it cannot be swept either.
+    let _ = file.as_file().try_lock();
+    Ok(file)
+}
+
+/// Removes what killed runners left unfinished, which may be whole layers. What is in the way of that is left for the next time.
+pub(super) fn sweep(root: &Path) {
+    let Ok(entries) = std::fs::read_dir(root) else { return };
+    for entry in entries.flatten().filter(|entry| entry.file_name().to_string_lossy().starts_with(TEMPORARY)) {
+        let modified = entry.metadata().ok().filter(std::fs::Metadata::is_file).and_then(|metadata| metadata.modified().ok());
+        let modified = modified.and_then(|time| Timestamp::try_from(time).ok());
+        // A young one may be about to be locked.
+        let old = modified.is_some_and(|time| Timestamp::now().duration_since(time) >= ABANDONED);
+        if old && std::fs::File::open(entry.path()).is_ok_and(|file| file.try_lock().is_ok()) {
+            let _ = std::fs::remove_file(entry.path());
+        }
+    }
 }
 
 /// Gives a finished temporary file its name, after it has reached the disk.

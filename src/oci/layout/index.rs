@@ -5,7 +5,10 @@
 use serde_json::{Value, json};
 
 use super::LayoutProblem;
-use crate::{digest::Digest, oci::Descriptor, oci::media_type};
+use crate::{
+    digest::Digest,
+    oci::{Descriptor, media_type, referrers},
+};
 
 /// The tag of an entry (image-spec 1.1, `annotations.md`).
 pub(super) const REF_NAME: &str = "org.opencontainers.image.ref.name";
@@ -56,7 +59,7 @@ impl IndexFile {
     }
 
     /// The entry somebody means by that tag: its own, else that of a full image name with that tag (as nerdctl and buildah
-    /// write it), else the only entry of a layout without names.
+    /// write it), else the only entry of a layout without names, which has nothing about it.
     pub(super) fn meant(&self, tag: &str) -> Result<Option<Descriptor>, LayoutProblem> {
         if let Some(found) = self.tagged(tag)? {
             return Ok(Some(found));
@@ -64,6 +67,9 @@ impl IndexFile {
         let suffix = format!(":{tag}");
         if let Some(found) = self.one(tag, |name| name.ends_with(&suffix))? {
             return Ok(Some(found));
+        }
+        if referrers::is_digest_tag(tag) {
+            return Ok(None);
         }
         let mut entries = self.entries();
         let first = entries.next().filter(|entry| !entry.annotations.contains_key(REF_NAME));
@@ -152,6 +158,8 @@ mod tests {
         assert!(full.tagged("1").unwrap().is_none());
         assert!(full.meant("2").unwrap().is_none());
         assert_eq!(index(&[entry(None, "b")]).meant("any").unwrap().unwrap().digest, Digest::of(b"b"));
+        let signature = format!("sha256-{}.sig", Digest::of(b"b").hex());
+        assert_eq!(index(&[entry(None, "b")]).meant(&signature).unwrap(), None, "an image is not its own signature");
         assert!(index(&[entry(Some("x"), "b")]).meant("any").unwrap().is_none());
         let twice = index(&[entry(Some("1"), "a"), entry(Some("1"), "b")]);
         assert!(matches!(twice.meant("1"), Err(LayoutProblem::Ambiguous(_, 2))));

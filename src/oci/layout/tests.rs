@@ -168,3 +168,27 @@ async fn a_stopped_write_leaves_nothing() {
     assert!(matches!(result, Err(Error::Cancelled(_))));
     assert!(!folder::blob_path(folder.path(), &blob.digest).exists());
 }
+
+#[tokio::test]
+async fn what_a_killed_runner_left_unfinished_goes_and_what_is_being_written_stays() {
+    let bench = Bench::default();
+    let folder = tempfile::tempdir().unwrap();
+    let layout = Layout::open(folder.path()).unwrap();
+    let (descriptor, bytes) = image("1", None);
+    layout.put_manifest(bench.cx(), &tag("v1"), &descriptor, bytes.clone()).await.unwrap();
+    let old = std::time::UNIX_EPOCH;
+    let left = |name: &str| {
+        let file = std::fs::File::create(folder.path().join(name)).unwrap();
+        file.set_modified(old).unwrap();
+        drop(file);
+    };
+    left(".build-runner-left");
+    left("somebody-else-s");
+    let written = folder::temporary(folder.path()).unwrap();
+    written.as_file().set_modified(old).unwrap();
+    let young = folder.path().join(".build-runner-young");
+    std::fs::write(&young, "").unwrap();
+    layout.put_manifest(bench.cx(), &tag("v2"), &descriptor, bytes).await.unwrap();
+    assert!(!folder.path().join(".build-runner-left").exists());
+    assert!(folder.path().join("somebody-else-s").exists() && written.path().exists() && young.exists());
+}

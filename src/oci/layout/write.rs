@@ -68,6 +68,7 @@ impl Layout {
     /// Changes `index.json` while nobody else does.
     fn change_index(&self, cancel: &Cancel, change: impl FnOnce(&mut IndexFile) -> Result<(), Error>) -> Result<(), Error> {
         let _lock = folder::lock(&self.root, cancel)?;
+        folder::sweep(&self.root);
         let mut index = self.index()?;
         let before = index.to_bytes();
         change(&mut index)?;

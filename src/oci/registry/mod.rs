@@ -6,6 +6,7 @@
 //! Called by [`super::Repository`] and by the transfer engine.
 
 mod blobs;
+mod link;
 mod listing;
 mod login;
 mod manifests;

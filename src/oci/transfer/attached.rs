@@ -130,8 +130,14 @@ impl Finder<'_> {
             }
             Ok(referrers::read_tag(cx, source, subject).await?.manifests().to_vec())
         };
-        let (from_api, from_tag) = futures_util::try_join!(from_api, from_tag)?;
-        let listed = from_api.unwrap_or(from_tag);
+        let listed = match futures_util::try_join!(from_api, from_tag) {
+            Ok((from_api, from_tag)) => from_api.unwrap_or(from_tag),
+            Err(error) if is_junk(&error) => {
+                self.engine.cx().log.warn(format_args!("{}: the list of what is about {subject} is left out: {error}", source.display()));
+                return Ok(Vec::new());
+            }
+            Err(error) => return Err(error),
+        };
         if listed.len() > MAX_ATTACHED {
             return Err(ContentError::TooMany { what: format!("referrers of {subject}"), limit: MAX_ATTACHED }.into());
         }
@@ -140,23 +146,19 @@ impl Finder<'_> {
         Ok(fetched.into_iter().flatten().collect())
     }
 
-    /// One listed referrer; `None` when the list is wrong about it.
+    /// One listed referrer; `None` when the list is wrong about it, or it is junk.
     async fn referrer(&self, subject: &Digest, entry: &Descriptor) -> Result<Option<Attached>, Error> {
         let engine = self.engine;
-        let node = match engine.fetch_child(entry, 0).await {
-            Ok(node) => node,
-            Err(error) if error.is_not_found() => {
-                engine.cx().log.warn(format_args!("{} lists referrer {} and does not have it", engine.source.display(), entry.digest));
+        let load = async {
+            let node = engine.fetch_child(entry, 0).await?;
+            if node.manifest.subject().is_none_or(|about| about.digest != *subject) {
+                engine.cx().log.warn(format_args!("{} lists {}, which is not about {subject}", engine.source.display(), entry.digest));
                 return Ok(None);
             }
-            Err(error) => return Err(error),
+            self.whole(node).await.map(Some)
         };
-        if node.manifest.subject().is_none_or(|about| about.digest != *subject) {
-            engine.cx().log.warn(format_args!("{} lists {}, which is not about {subject}", engine.source.display(), entry.digest));
-            return Ok(None);
-        }
-        let graph = Graph::load(engine, node, None).await?;
-        Ok(Some(Attached { subject: subject.clone(), tag: None, graph }))
+        let graph = self.unless_junk(&format!("referrer {}", entry.digest), load.await)?;
+        Ok(graph.map(|graph| Attached { subject: subject.clone(), tag: None, graph }))
     }
 
     /// What a digest tag names, if there is one.
@@ -165,10 +167,42 @@ impl Finder<'_> {
         let (descriptor, bytes) = match engine.source.manifest(engine.cx(), &tag).await {
             Ok(found) => found,
             Err(error) if error.is_not_found() => return Ok(None),
-            Err(error) => return Err(error),
+            Err(error) => return self.unless_junk(&format!("tag '{tag}'"), Err(error)),
         };
-        let graph = Graph::load(engine, Node::new(descriptor, bytes, 0)?, None).await?;
-        Ok(Some(Attached { subject: subject.clone(), tag: Some(tag), graph }))
+        let load = async { self.whole(Node::new(descriptor, bytes, 0)?).await.map(Some) };
+        let graph = self.unless_junk(&format!("tag '{tag}'"), load.await)?;
+        Ok(graph.map(|graph| Attached { subject: subject.clone(), tag: Some(tag), graph }))
+    }
+
+    /// Everything below `node`, which can be pushed as far as its descriptors tell.
+    async fn whole(&self, node: Node) -> Result<Graph, Error> {
+        let graph = Graph::load(self.engine, node, None).await?;
+        graph.blobs()?;
+        Ok(graph)
+    }
+
+    /// Leaves junk out, and says so.
+    fn unless_junk<T>(&self, what: &str, loaded: Result<Option<T>, Error>) -> Result<Option<T>, Error> {
+        match loaded {
+            Err(error) if is_junk(&error) => {
+                self.engine.cx().log.warn(format_args!("{what} of {} is left out: {error}", self.engine.source.display()));
+                Ok(None)
+            }
+            loaded => loaded,
+        }
+    }
+}
+
+/// Whether it is the fault of whoever pushed something about an image: everybody with the right to push may, and must not be able to keep
+/// the image itself from being copied. A source that cannot be asked, or that sends other bytes than it was asked for, is another matter.
+const fn is_junk(error: &Error) -> bool {
+    match error {
+        Error::NotFound { .. } | Error::Layout(_) => true,
+        Error::Content(content) => matches!(
+            content,
+            ContentError::Size { .. } | ContentError::TooLarge { .. } | ContentError::TooMany { .. } | ContentError::NotAManifest { .. }
+        ),
+        _ => false,
     }
 }
 

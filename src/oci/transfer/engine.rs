@@ -18,7 +18,7 @@ use super::{
     pool, side_by_side,
 };
 use crate::{
-    digest::Digest,
+    digest::{Algorithm, Digest},
     job::{Artifact, Platform},
     logs::{JobLog, Progress},
     oci::{Accepted, Cx, Descriptor, Error, Manifest, Repository, error::ContentError, media_type},
@@ -110,11 +110,12 @@ impl Engine {
         let ((known, mut blobs), attached) = futures_util::try_join!(upload, discover)?;
         let root = graph.root();
         let missing = self.missing(&attached).await?;
+        // Under its digest, so that what is about it never is about nothing, or since registries give what comes by tag a digest of SHA-256;
+        // the tag still waits.
+        if !known && (missing.contains(&true) || digest.algorithm() != Algorithm::Sha256) {
+            self.put(digest.as_str(), root).await?;
+        }
         if missing.contains(&true) {
-            if !known {
-                // Under its digest, so that what is about it never is about nothing; the tag still waits.
-                self.put(digest.as_str(), root).await?;
-            }
             let lacking = attached.iter().zip(&missing).filter(|(_, missing)| **missing).map(|(one, _)| one).collect();
             blobs += self.attach(&job, lacking).await?;
         }
@@ -130,7 +131,7 @@ impl Engine {
                 answered => answered?,
             };
             if !accepted.confirms_digest {
-                self.read_back(tag, &digest).await?;
+                self.read_back(tag, root).await?;
             }
         }
         Ok(CopyReport {
@@ -242,12 +243,12 @@ impl Engine {
         self.destination.put_manifest(self.cx(), reference, &node.descriptor, node.bytes.clone()).await
     }
 
-    /// What the tag really names now.
-    async fn read_back(&self, tag: &str, digest: &Digest) -> Result<(), Error> {
+    /// What the tag really names now, by whatever algorithm the registry names it.
+    async fn read_back(&self, tag: &str, root: &Node) -> Result<(), Error> {
         match self.destination.find(self.cx(), tag).await? {
-            Some(now) if now.digest != *digest => {
+            Some(now) if !now.digest.matches(&root.bytes) => {
                 let what = format!("tag '{tag}' of {}, read back after pushing,", self.destination.display());
-                Err(ContentError::Digest { what, expected: digest.clone(), actual: now.digest }.into())
+                Err(ContentError::Digest { what, expected: root.descriptor.digest.clone(), actual: now.digest }.into())
             }
             Some(_) => Ok(()),
             None => {

@@ -44,6 +44,11 @@ impl Node {
             return Err(ContentError::NotAManifest { media_type: descriptor.media_type, reason: reason.to_owned() }.into());
         }
         let manifest = Manifest::parse(&descriptor.media_type, &bytes)?;
+        if manifest == Manifest::Unknown && media_type::is_general(&descriptor.media_type) {
+            // What a gateway answers to everything is no image of a type yet to be invented.
+            let reason = "neither the registry nor the document itself says what kind of manifest it is".to_owned();
+            return Err(ContentError::NotAManifest { media_type: descriptor.media_type, reason }.into());
+        }
         Ok(Self { descriptor, bytes, manifest, level })
     }
 
@@ -51,6 +56,13 @@ impl Node {
     pub(super) fn blobs(&self) -> impl Iterator<Item = &Descriptor> {
         self.manifest.blobs().chain(self.manifest.manifests().iter().filter(|entry| !entry.is_manifest()))
     }
+}
+
+/// The error for an entry of an index: one that is missing was not asked for by anybody who would know its digest.
+fn lost(error: Error, entry: &Descriptor) -> Error {
+    let Error::NotFound { repository, .. } = error else { return error };
+    let platform = entry.platform.as_ref().map_or_else(String::new, |platform| format!(" for {platform}"));
+    Error::NotFound { what: format!("manifest {}{platform}, which an index lists,", entry.digest), repository }
 }
 
 impl Graph {
@@ -79,7 +91,8 @@ impl Graph {
                 return Err(ContentError::TooMany { what: "manifests in one artifact".to_owned(), limit: MAX_MANIFESTS }.into());
             }
             level_begin = nodes.len();
-            let calls = wanted.iter().map(|entry| engine.fetch_child(entry, level).boxed()).collect();
+            let fetch = async |entry: &Descriptor| engine.fetch_child(entry, level).await.map_err(|error| lost(error, entry));
+            let calls = wanted.iter().map(|entry| fetch(entry).boxed()).collect();
             let fetched = side_by_side(FETCHES, calls).await?;
             for node in fetched {
                 places.insert(node.descriptor.digest.clone(), nodes.len());

@@ -146,10 +146,15 @@ pub(super) fn response(host: &str, request: String, status: u16, headers: &Heade
             "it speaks TLS and was asked in plain HTTP; take PlainHTTP out of the plan, or the host out of plain_http_hosts".to_owned();
         return Error::Connection { host: host.to_owned(), reason, transient: false };
     }
-    if is_html(headers) && status < 500 && status != 429 {
+    // 413 is what proxies before registries answer to a large upload, in a page of their own.
+    if is_html(headers) && status < 500 && !matches!(status, 413 | 429) {
         return ContentError::NotARegistry { host: host.to_owned(), reason: format!("{request}: status {status} with a web page") }.into();
     }
-    let (code, detail) = if is_html(headers) { (String::new(), "a web page".to_owned()) } else { read_errors(body) };
+    let (code, detail) = match status {
+        413 if is_html(headers) => (String::new(), "a proxy before it does not take that much in one request".to_owned()),
+        _ if is_html(headers) => (String::new(), "a web page".to_owned()),
+        _ => read_errors(body),
+    };
     let retry_after = retry_after(headers);
     ResponseError { host: host.to_owned(), request, status, code, detail, retry_after }.into()
 }

@@ -5,7 +5,7 @@ use secrecy::ExposeSecret;
 
 use crate::{
     plan::{self, Keyless, KeylessIdentity, Secret},
-    provenance::{KeyProblem, PublicKey, bundle::Signer},
+    provenance::{KeyKind, KeyProblem, PublicKey, bundle::Signer},
 };
 
 use super::{Reason, TrustedRoot, TrustedRootError, Vouched, claim::Claim, keyless};
@@ -197,6 +197,28 @@ fn signed_by(key: &PublicKey, claim: &Claim) -> Result<String, Reason> {
     match (claim.signed.signature_of(key), &claim.signer) {
         (Some(_), _) => Ok(format!("{} key {}", key.kind().as_str(), key.key_id())),
         (None, Signer::Certificates(_)) => Err(Reason::AnotherKind("certificate", "key")),
+        (None, Signer::PublicKey { .. }) if key.kind() == KeyKind::Ed25519 => Err(Reason::AnotherKeyOrForm),
         (None, Signer::PublicKey { .. }) => Err(Reason::AnotherKey),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::provenance::{SigningKey, cosign::claim::Signed};
+
+    #[test]
+    fn a_signature_of_another_form_of_the_same_key_is_told() {
+        let ed25519 =
+            "-----BEGIN PUBLIC KEY-----\nMCowBQYDK2VwAyEAGnQcfL1UZLHezhzKJl0V+cY2zNt78Z92KfTqUTJNsdI=\n-----END PUBLIC KEY-----\n";
+        let own = SigningKey::generate().expect("a key");
+        let signature = own.sign(b"message").expect("signed");
+        let signed = Signed::Message { message: b"message".to_vec(), signature };
+        let somebody = Signer::PublicKey { hint: String::new() };
+        let claim = Claim { place: String::new(), signer: somebody, signed, log_entries: Vec::new(), timestamps: Vec::new() };
+        let judged = |key: &PublicKey| signed_by(key, &claim).map(drop);
+        assert_eq!(judged(own.public()), Ok(()));
+        assert_eq!(judged(SigningKey::generate().expect("a key").public()), Err(Reason::AnotherKey));
+        assert_eq!(judged(&PublicKey::from_pem(ed25519).expect("a key")), Err(Reason::AnotherKeyOrForm));
     }
 }

@@ -40,6 +40,9 @@ pub enum Reason {
     /// Of somebody else, or of other bytes.
     #[error("it is not of this key")]
     AnotherKey,
+    /// The same; or in the form that cosign 3 signs in with an Ed25519 key (RFC 8032, section 5.1), and does not verify itself.
+    #[error("it is not of this key, or it is Ed25519ph, which is not understood: cosign makes it of Ed25519 keys; sign with ECDSA P-256")]
+    AnotherKeyOrForm,
     /// The certificate's key has not made it.
     #[error("it is not of the key in its certificate")]
     NotOfCertificate,

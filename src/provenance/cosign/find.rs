@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use crate::{
     digest::Digest,
-    oci::{self, Cx, Descriptor, Error, Manifest, Repository, media_type},
+    oci::{self, Cx, Descriptor, Error, Manifest, Repository, error::ContentError, media_type},
     provenance::bundle::{ARTIFACT_TYPE_PREFIX, MAX_BUNDLE},
 };
 
@@ -14,10 +14,10 @@ use super::claim::Claim;
 const SIMPLE_SIGNING: &str = "application/vnd.dev.cosign.simplesigning.v1+json";
 /// Largest simple signing payload; they have a few hundred bytes.
 const MAX_PAYLOAD: u64 = 1 << 20;
-/// Most signatures that are looked at; everybody with the right to push can add more.
+/// Most signatures that are looked at in one place; everybody with the right to push can add more.
 const MAX_CLAIMS: usize = 100;
-/// Most bytes of signatures that are kept at the same time.
-const MAX_BYTES: u64 = 64 << 20;
+/// Most bytes of signatures of one place that are kept.
+const MAX_BYTES: u64 = 32 << 20;
 
 /// What was found.
 #[derive(Debug, Default)]
@@ -26,20 +26,41 @@ pub(super) struct Found {
     pub(super) claims: Vec<Claim>,
     /// What looked like one, and why it is none.
     pub(super) damaged: Vec<String>,
+    /// Signatures of this place that were looked at, good or not.
+    seen: usize,
+    /// Their bytes.
     bytes: u64,
 }
 
 impl Found {
-    fn is_full(&self) -> bool {
-        self.claims.len() + self.damaged.len() >= MAX_CLAIMS || self.bytes >= MAX_BYTES
+    /// Begins with another place: what is in one must not be able to hide what is in the other.
+    fn turn(&mut self) {
+        (self.seen, self.bytes) = (0, 0);
+    }
+
+    /// Whether no more is looked at in this place, which is then told.
+    fn is_full(&mut self, place: &str) -> bool {
+        let full = self.seen >= MAX_CLAIMS || self.bytes >= MAX_BYTES;
+        if full {
+            self.damaged.push(format!("{place}: more signatures than the {MAX_CLAIMS} that are looked at"));
+        }
+        full
     }
 
     fn add(&mut self, place: &str, bytes: u64, claim: Result<Claim, super::error::Damage>) {
         self.bytes += bytes;
         match claim {
-            Ok(claim) => self.claims.push(claim),
-            Err(damage) => self.damaged.push(format!("{place}: {damage}")),
+            Ok(claim) => {
+                self.seen += 1;
+                self.claims.push(claim);
+            }
+            Err(damage) => self.reject(place, damage),
         }
+    }
+
+    fn reject(&mut self, place: &str, why: impl std::fmt::Display) {
+        self.seen += 1;
+        self.damaged.push(format!("{place}: {why}"));
     }
 }
 
@@ -49,15 +70,23 @@ pub(super) async fn claims(cx: Cx<'_>, repository: &Repository, subject: &Descri
     let (root, manifest) = repository.manifest(cx, subject.digest.as_str()).await?;
     let mut found = Found::default();
     let mut seen = HashSet::new();
-    for entry in oci::referrers_of(cx, repository, &root.digest).await? {
+    let listed = match oci::referrers_of(cx, repository, &root.digest).await {
+        // Where clients keep the list themselves, any of them can spoil it.
+        Err(Error::Content(error @ ContentError::NotAManifest { .. })) => {
+            found.reject("the list of bundles", error);
+            Vec::new()
+        }
+        listed => listed?,
+    };
+    for entry in listed {
         if may_be_bundle(&entry) && seen.insert(entry.digest.clone()) {
-            if found.is_full() {
-                cx.log.warn(format_args!("{} has more signatures of {} than are looked at", repository.display(), root.digest));
+            if found.is_full("bundles") {
                 break;
             }
             bundles(cx, repository, &root.digest, &manifest, &entry, &mut found).await?;
         }
     }
+    found.turn();
     tagged(cx, repository, &root.digest, &mut found).await?;
     Ok(found)
 }
@@ -88,12 +117,12 @@ async fn bundles(
         Ok(Manifest::Image(image)) if image.subject.as_ref().is_some_and(|about| about.digest == *subject) => image,
         Ok(_) => return Ok(()),
         Err(error) => {
-            found.damaged.push(format!("{place}: {error}"));
+            found.reject(&place, error);
             return Ok(());
         }
     };
     for layer in image.layers.iter().filter(|layer| layer.media_type.starts_with(ARTIFACT_TYPE_PREFIX)) {
-        if found.is_full() {
+        if found.is_full(&place) {
             break;
         }
         if let Some(bytes) = content(cx, repository, layer, MAX_BUNDLE, &place, found).await? {
@@ -115,8 +144,7 @@ async fn tagged(cx: Cx<'_>, repository: &Repository, subject: &Digest, found: &m
     match Manifest::parse(&descriptor.media_type, &bytes) {
         Ok(Manifest::Image(image)) => {
             for (number, layer) in image.layers.iter().filter(|layer| layer.media_type == SIMPLE_SIGNING).enumerate() {
-                if found.is_full() {
-                    cx.log.warn(format_args!("{} has more signatures of {subject} than are looked at", repository.display()));
+                if found.is_full(&place) {
                     break;
                 }
                 let place = format!("{place}, signature {}", number + 1);
@@ -125,8 +153,8 @@ async fn tagged(cx: Cx<'_>, repository: &Repository, subject: &Digest, found: &m
                 }
             }
         }
-        Ok(_) => found.damaged.push(format!("{place}: it is no list of signatures")),
-        Err(error) => found.damaged.push(format!("{place}: {error}")),
+        Ok(_) => found.reject(&place, "it is no list of signatures"),
+        Err(error) => found.reject(&place, error),
     }
     Ok(())
 }
@@ -143,7 +171,7 @@ async fn content(
     match repository.blob(cx, layer, max).await {
         Ok(bytes) => Ok(Some(bytes)),
         Err(error @ (Error::NotFound { .. } | Error::Content(_))) => {
-            found.damaged.push(format!("{place}: {error}"));
+            found.reject(place, error);
             Ok(None)
         }
         Err(error) => Err(error),

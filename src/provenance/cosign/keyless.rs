@@ -36,6 +36,7 @@ fn vouched_times(claim: &Claim, root: &TrustedRoot, leaf: &[u8], signature: &[u8
     for entry in &claim.log_entries {
         match log::time(entry, &root.logs, &claim.signed, leaf, signature) {
             Ok(time) => times.push(time),
+            Err(problem) if problem.is_false() => return Err(Reason::NoTime(problem.to_string())),
             Err(problem) => problems.push(problem.to_string()),
         }
     }

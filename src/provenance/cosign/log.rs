@@ -28,6 +28,8 @@ pub(super) enum LogProblem {
     Expired,
     #[error("its log entry is of a kind that is not understood")]
     UnknownKind,
+    #[error("its log entry is of Rekor 2, which vouches for no time: that takes a timestamp of an authority in the trusted root")]
+    Rekor2,
     #[error("its log entry is about another signature")]
     AnotherSignature,
     #[error("its log entry has no signed entry timestamp, and nothing else in it vouches for a time")]
@@ -38,6 +40,13 @@ pub(super) enum LogProblem {
     Proof,
     #[error("the log has not signed the checkpoint of the proof")]
     Checkpoint,
+}
+
+impl LogProblem {
+    /// Whether the entry is not merely of no use, but wrong: then nothing beside it is believed either.
+    pub(super) const fn is_false(self) -> bool {
+        matches!(self, Self::AnotherSignature | Self::Promise | Self::Proof | Self::Checkpoint)
+    }
 }
 
 /// When the log says it took the entry.
@@ -85,6 +94,8 @@ fn is_about(body: &[u8], signed: &Signed, leaf: &[u8], signature: &[u8]) -> Resu
             text(&content["payloadHash"]["value"]) == Some(hashed(&envelope.payload))
                 && content["envelope"]["signatures"].as_array().is_some_and(|all| all.iter().any(has))
         }
+        // sigstore/protobuf-specs, `rekor/v2/entry.proto`: the log signs no time.
+        (Some("hashedrekord" | "dsse"), Some("0.0.2"), _) => return Err(LogProblem::Rekor2),
         _ => return Err(LogProblem::UnknownKind),
     };
     if good { Ok(()) } else { Err(LogProblem::AnotherSignature) }

@@ -149,9 +149,9 @@ fn read(node: &Node, body: &Value, r: &mut Reader<'_>) -> Result<Option<NewJob>,
         given => r.within("plan", |r| Plan::read(job_type, given.unwrap_or(&nothing), r)),
     };
     if let Some(plan) = &plan {
-        problems.extend(plan.check_destination().err().into_iter().flatten().map(|problem| FieldProblem {
-            message: "required key is missing; add an object with RegistryType and Repository".to_owned(),
-            path: problem.path,
+        problems.extend(plan.check_destination().err().into_iter().flatten().map(|problem| {
+            let what = if problem.path == "plan.dst_tag" { "the tag to push" } else { "an object with RegistryType and Repository" };
+            FieldProblem { message: format!("required key is missing; add {what}"), path: problem.path }
         }));
         let folders = used_by(plan, std::mem::take(&mut r.folders));
         problems.extend(folders.into_iter().filter(|local| !local.folder.is_absolute()).map(|local| FieldProblem {

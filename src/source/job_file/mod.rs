@@ -57,7 +57,7 @@ pub struct JobFile {
 }
 
 impl JobFile {
-    /// The mistake of a job that makes an artifact and does not say where it goes; to be asked once overrides are in.
+    /// The mistakes of a job that makes an artifact and does not say where it goes; to be asked once overrides are in.
     pub fn check_destination(&self) -> Result<(), Rejected> {
         self.plan.check_destination().map_err(|problems| {
             let place = |problem: Problem| Located {

@@ -119,7 +119,11 @@ fn a_missing_destination_is_said_where_the_plan_is() {
         message,
         "a.yaml:3:3: plan.dst_registry: required key is missing; add an object with RegistryType and Repository, or pass --destination"
     );
-    assert!(job.plan.set_destination(crate::plan::Registry::new(crate::plan::RegistryType::OciLayout, "out"), Some("1".into())));
+    let registry = || crate::plan::Registry::new(crate::plan::RegistryType::OciLayout, "out");
+    assert!(job.plan.set_destination(registry(), None));
+    let message = job.check_destination().expect_err("no tag").to_string();
+    assert_eq!(message, "a.yaml:3:3: plan.dst_tag: required key is missing; add the tag to push, or pass --destination with a tag");
+    assert!(job.plan.set_destination(registry(), Some("1".into())));
     job.check_destination().expect("has one now");
     assert_eq!(job.plan.destination().and_then(|(_, tag)| tag), Some("1"));
 }

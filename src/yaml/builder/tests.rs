@@ -79,6 +79,9 @@ fn hostile_and_wrong_texts_are_refused() {
     assert!(matches!(problem(&stairs), Problem::Syntax(_) | Problem::Limit { .. }));
     let bomb = (0..20).fold("a0: &a0 [x]\n".to_owned(), |text, i| text + &format!("a{}: &a{0} [*a{i}, *a{i}, *a{i}, *a{i}]\n", i + 1));
     assert!(matches!(problem(&bomb), Problem::Limit { what: "values, aliases expanded", .. }), "{:?}", problem(&bomb));
+    let long = format!("a: &a \"{}\"\nb: [{}]", "x".repeat(1 << 20), "*a, ".repeat(100));
+    assert!(matches!(problem(&long), Problem::Limit { what: "values, aliases expanded", .. }), "{:?}", problem(&long));
+    assert!(parse(&long.replace(&"*a, ".repeat(98), "")).is_ok(), "a few copies of a long text are nothing");
     assert!(matches!(parse_json("{\"a\": 1,}", Limits::default()).map_err(|e| e.problem), Err(Problem::Syntax(_))));
     assert!(matches!(parse_json("{\"a\": 1, \"a\": 2}", Limits::default()).map_err(|e| e.problem), Err(Problem::DuplicateKey { .. })));
     assert_eq!(parse_one("1\n---\n2", Dialect::Core, Limits::default()).map_err(|e| e.problem), Err(Problem::SecondDocument));

@@ -209,11 +209,13 @@ fn what_holds_no_manifests_is_refused() {
     write(&work, "a.txt", "x");
     write(&work, "b.txt", "x");
     fs::write(work.join("broken.tgz"), b"\x1f\x8bbroken").unwrap();
+    fs::write(work.join("empty.tar"), [0; 1024]).unwrap();
     fs::write(work.join("evil.json"), json!({"bad.yaml": {"org.opencontainers.image.title": "../../evil.yaml"}}).to_string()).unwrap();
     oras_push(&work, &format!("{host}/x:bad"), &["bad.yaml:application/yaml"]);
     oras_push(&work, &format!("{host}/x:text"), &["a.txt", "b.txt"]);
     oras_push(&work, &format!("{host}/x:broken"), &["broken.tgz:application/vnd.oci.image.layer.v1.tar+gzip"]);
     oras_push(&work, &format!("{host}/x:evil"), &["--annotation-file", "evil.json", "bad.yaml:application/yaml"]);
+    oras_push(&work, &format!("{host}/x:empty"), &["empty.tar:application/vnd.oci.image.layer.v1.tar"]);
     for (name, tag, kind, message) in [
         (
             "charts/demo",
@@ -223,6 +225,7 @@ fn what_holds_no_manifests_is_refused() {
         ),
         ("x", "bad", "InvalidSource", "bad.yaml: document 1, line 1: apiVersion is missing; every object needs it".to_owned()),
         ("x", "text", "InvalidSource", "the artifact has no .yaml, .yml or .json file in it".to_owned()),
+        ("x", "empty", "InvalidSource", "the artifact has no .yaml, .yml or .json file in it".to_owned()),
         ("x", "broken", "InvalidSource", format!("{host}/x:broken: layer 1: the archive cannot be read: ")),
         ("x", "evil", "InvalidSource", format!("{host}/x:evil: layer 1 has a title that is no path inside of the artifact")),
         ("x", "none", "SourceNotFound", format!("tag 'none' does not exist in {host}/x")),

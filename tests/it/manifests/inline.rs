@@ -102,8 +102,9 @@ fn a_job_without_a_tag_is_refused_before_anything_is_fetched() {
     let runner = Runner::new();
     let mut job = job(&json!({"url": "does-not-exist"}), &json!({"source_type": "kustomize", "kustomize_path": "."}));
     job["plan"]["dst_tag"] = serde_json::Value::Null;
-    let failure = runner.job(&job).done().failed(1, "InvalidPlan");
-    assert_eq!(failure["message"], "dst_tag is missing; say under which tag to push");
+    let run = runner.job(&job).done();
+    assert_eq!(run.code(), 2, "{}", run.stdout());
+    assert!(run.stderr().contains("plan.dst_tag: required key is missing; add the tag to push"), "{}", run.stderr());
 }
 
 #[test]

@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 use crate::support::{runner::Runner, tools};
 
 mod artifacts;
+mod features;
 mod inline;
 mod kustomize;
 mod refused;

@@ -136,6 +136,25 @@ fn what_is_not_there_is_named() {
     );
 }
 
+/// kustomize would take all memory of the machine for this; nothing is run.
+#[test]
+fn aliases_that_multiply_are_refused_wherever_they_stand() {
+    let runner = Runner::new();
+    let laughs =
+        (0..9).fold("a0: &a0 [x]\n".to_owned(), |text, i| text + &format!("a{}: &a{0} [{}]\n", i + 1, format!("*a{i},").repeat(9)));
+    let inline = format!("patches:\n- patch: |\n    {}\n  target: {{kind: X}}\n", laughs.trim_end().replace('\n', "\n    "));
+    for (text, file) in [
+        ("resources: [laughs.yaml]\n", "app/laughs.yaml"),
+        ("patches: [{path: laughs.yaml}]\n", "app/laughs.yaml"),
+        ("helmCharts: [{name: c, valuesFile: laughs.yaml}]\n", "app/laughs.yaml"),
+        (&inline, KUSTOMIZATION),
+    ] {
+        repo(&runner, &[(KUSTOMIZATION, text), ("app/laughs.yaml", &laughs)]);
+        let failure = runner.job(&kustomize_job("app", &json!({"enable_helm": true}))).done().failed(1, "LimitExceeded");
+        assert_eq!(failure["message"], format!("{file} has more than 1000000 values, aliases expanded"));
+    }
+}
+
 #[test]
 fn remote_bases_need_leave_of_plan_and_owner() {
     require_tools!("kustomize");
@@ -181,6 +200,13 @@ fn remote_bases_need_leave_of_plan_and_owner() {
     let unchecked =
         runner.job(&kustomize_job("app", &restrictor)).args(["--kustomize-remote-bases", "allow"]).done().failed(1, "InvalidSource");
     assert!(unchecked["message"].as_str().unwrap().contains("goes with neither enable_helm nor load_restrictor none"), "{unchecked}");
+    drop(server);
+    let failure = run("allow", "plan").failed(1, "SourceUnavailable");
+    assert_eq!(
+        (&failure["fault"], &failure["retryable"]),
+        (&json!("external"), &json!(true)),
+        "a server that is away comes back: {failure}"
+    );
 }
 
 #[test]

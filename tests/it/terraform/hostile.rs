@@ -88,7 +88,10 @@ fn configuration_that_is_none() {
     let text = refused(|src| write(&src.join("mod/deep.tf"), &format!("a = {}", "[".repeat(100_000))), "InvalidSource");
     assert!(text.starts_with("mod/deep.tf:1:") && text.contains("more than 100 levels of nesting"), "{text}");
     let text = refused(|src| fs::rename(src.join("mod/main.tf"), src.join("mod/main.txt")).unwrap(), "InvalidSource");
-    assert_eq!(text, "'mod' has no .tf or .tf.json file that is packed; set git_source.path to the folder of the module");
+    assert_eq!(
+        text,
+        "'mod' has no .tf, .tofu, .tf.json or .tofu.json file that is packed; set git_source.path to the folder of the module"
+    );
 }
 
 #[test]

@@ -61,6 +61,32 @@ fn terraform_validates_the_unpacked_module() {
     tools::run(command("terraform", &folder).args(["validate", "-no-color"]));
 }
 
+/// What `OpenTofu` passes over need not be there: a `.tf` file beside its `.tofu` form, a source that an override file replaces.
+#[test]
+fn opentofu_finds_all_that_it_looks_for() {
+    require_tools!("tofu");
+    let runner = Runner::new();
+    let call = |name: &str, source: &str| format!("module \"{name}\" {{\n  source = {source}\n}}\n");
+    source(
+        &runner,
+        &[
+            ("app/main.tf", &call("a", "\"../gone\"")),
+            ("app/main.tofu", &call("a", "(\"../a\")")),
+            ("app/other.tf", &call("b", "\"./gone\"")),
+            ("app/other_override.tf", &call("b", "\"../b\"")),
+            ("a/main.tofu", "output \"text\" { value = \"a\" }\n"),
+            ("b/main.tf", "output \"text\" { value = \"b\" }\n"),
+        ],
+    );
+    runner.job(&folder_job("app")).done().succeeded();
+    for (name, (_, content)) in unzip(&Pushed::read(&runner.work().join("out")).zip) {
+        runner.write(&format!("unpacked/{name}"), content);
+    }
+    let folder = runner.work().join("unpacked");
+    tools::run(command("tofu", &folder).args(["init", "-no-color"]));
+    tools::run(command("tofu", &folder).args(["validate", "-no-color"]));
+}
+
 #[test]
 fn flux_pulls_the_same_files() {
     require_tools!("docker-registry", "flux");

@@ -8,6 +8,7 @@ use super::{
     super::{
         dockerfile::{self, Dockerfile},
         layout::{self, Layout, Times},
+        short,
     },
     Buildah,
     cleanup::{self, scrub},
@@ -15,6 +16,7 @@ use super::{
     failure::Evidence,
     files::Files,
     invocation::Invocation,
+    platform,
     pool::Store,
     progress::Progress,
     sandbox::{Isolation, Sandbox, Users},
@@ -26,7 +28,7 @@ use crate::{
         docker_build::{Built, Handle, MARK, Network, Request, Steps},
         shared::blocking,
     },
-    job::{Failure, FailureKind},
+    job::{Failure, FailureKind, Platform},
     oci::Descriptor,
     process::Output,
     provenance::Material,
@@ -70,6 +72,9 @@ pub(super) async fn build(backend: &Buildah, cx: &Context, request: &Request, ha
     let version = version_of(&version);
     dialect::check(request, &dockerfile, &version)?;
 
+    if request.ssh_agent.is_some() {
+        fs_err::os::unix::fs::symlink(&files.tmp, short::name(handle))?;
+    }
     let mark = MARK.min(request.epoch);
     let platforms: Vec<Option<&str>> =
         if request.platforms.is_empty() { vec![None] } else { request.platforms.iter().map(|platform| Some(platform.as_str())).collect() };
@@ -91,8 +96,8 @@ pub(super) async fn build(backend: &Buildah, cx: &Context, request: &Request, ha
         export::image(&invocation, request, handle, image, number).await?;
     }
     let materials = materials(&invocation, &images).await?;
-    let (out, epoch) = (request.out.clone(), request.epoch);
-    cx.cancel.run(blocking(move || date(&out, mark, epoch))).await???;
+    let (out, epoch, platforms) = (request.out.clone(), request.epoch, platform::of(request, &dockerfile));
+    cx.cancel.run(blocking(move || finish(&out, mark, epoch, &platforms))).await???;
     cleanup::keep(backend, cx, &invocation.sandbox, &store).await?;
     Ok(Built { layout: request.out.clone(), materials, sboms: Vec::new(), steps, version })
 }
@@ -148,8 +153,8 @@ async fn materials(invocation: &Invocation<'_>, images: &[String]) -> Result<Vec
     Ok(images.iter().filter_map(material).collect())
 }
 
-/// Replaces the times in what buildah exported. Blocking.
-fn date(out: &Path, mark: u64, epoch: u64) -> Result<(), Failure> {
+/// Replaces the times in what buildah exported, and writes down the platforms. Blocking.
+fn finish(out: &Path, mark: u64, epoch: u64, platforms: &[Platform]) -> Result<(), Failure> {
     const NAME: &str = "org.opencontainers.image.ref.name";
     let index = layout::read_json(&out.join("index.json"))?;
     let mut exported: Vec<Descriptor> =
@@ -157,12 +162,16 @@ fn date(out: &Path, mark: u64, epoch: u64) -> Result<(), Failure> {
     exported.sort_by_key(|entry| entry.annotations.get(NAME).and_then(|name| name.parse::<usize>().ok()));
     let layout = Layout::at(out)?;
     let mut images = Vec::new();
-    for entry in &exported {
+    for (number, entry) in exported.iter().enumerate() {
         let manifest = export::manifest(&layout, entry)?;
         let config = export::descriptor(&manifest["config"])?;
         let layers: Result<Vec<_>, _> = manifest["layers"].as_array().into_iter().flatten().map(export::descriptor).collect();
         let layers = layers?;
-        images.push(layout.image(layout.json(&config.digest)?, &layers, Times::Marked(mark), epoch)?);
+        let mut config = layout.json(&config.digest)?;
+        if let Some(platform) = platforms.get(number) {
+            platform::write(&mut config, platform);
+        }
+        images.push(layout.image(config, &layers, Times::Marked(mark), epoch)?);
     }
     layout.finish(images)
 }

@@ -11,6 +11,7 @@ use nix::{
 };
 
 use super::{
+    super::short,
     Buildah,
     files::Files,
     invocation::Invocation,
@@ -35,7 +36,12 @@ pub(super) async fn cleanup(backend: &Buildah, cx: &Context, handle: &Handle) ->
         keep(backend, cx, &sandbox, &store).await?;
     }
     let handle = handle.clone();
-    blocking(move || sandbox::remove_cgroups(&handle)).await?
+    blocking(move || {
+        // Only builds with an agent have it.
+        let _ = std::fs::remove_file(short::name(&handle));
+        sandbox::remove_cgroups(&handle)
+    })
+    .await?
 }
 
 /// Removes what a build that did not end well left in its store.

@@ -2,7 +2,7 @@
 
 use semver::Version;
 
-use super::super::{Request, dockerfile::Dockerfile};
+use super::super::{Request, dockerfile::Dockerfile, stages::OtherCase};
 use crate::job::{Failure, FailureKind};
 
 /// The first version that reads here-documents (buildah `CHANGELOG.md`, v1.33.0).
@@ -14,13 +14,20 @@ pub(super) fn format(dockerfile: &Dockerfile) -> &'static str {
     if dockerfile.line_with("SHELL").is_some() { "docker" } else { "oci" }
 }
 
-/// Refuses what would be misread: an old buildah takes the lines of a here-document for instructions.
+/// Refuses what would be misread: an old buildah takes the lines of a here-document for instructions, and every one a stage that is named in other
+/// letters for an image of that name, which it pulls.
 pub(super) fn check(request: &Request, dockerfile: &Dockerfile, version: &str) -> Result<(), Failure> {
+    let name = &request.dockerfile_name;
+    if let Some(OtherCase { line, reference, name: stage }) = dockerfile.other_case(&request.build_args) {
+        let text = format!(
+            "{name}:{line}: buildah would pull an image '{reference}' instead of taking the stage '{stage}': write the stage's name in small letters in both places"
+        );
+        return Err(Failure::new(FailureKind::InvalidSource, text));
+    }
     let (Some(line), Ok(version)) = (dockerfile.here_document(), version.parse::<Version>()) else { return Ok(()) };
     if version >= HERE_DOCUMENTS {
         return Ok(());
     }
-    let name = &request.dockerfile_name;
     let text = format!(
         "{name}:{line}: buildah {version} does not know here-documents: install buildah {HERE_DOCUMENTS} or newer, or BuildKit, or write the \
          lines without '<<'"
@@ -44,5 +51,9 @@ mod tests {
         let plain = Dockerfile::parse("FROM scratch\nshell [\"/bin/sh\"]\nRUN echo 1\n");
         check(&request, &plain, "1.28.2").expect("nothing to misread");
         assert_eq!(format(&plain), "docker");
+        let other = Dockerfile::parse("FROM scratch AS Build\nFROM scratch\nCOPY --from=build / /\n");
+        let failure = check(&request, &other, "1.41.0").expect_err("an image would be pulled");
+        assert_eq!(failure.kind, FailureKind::InvalidSource);
+        assert!(failure.message.starts_with("app/Dockerfile:3: buildah would pull an image 'build' instead"), "{}", failure.message);
     }
 }

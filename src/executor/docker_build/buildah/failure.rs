@@ -55,6 +55,13 @@ impl<'a> Evidence<'a> {
                 format!("target: '{target}' is not a stage of {}", self.request.dockerfile_name),
             );
         }
+        if error.contains("secret required but no secret") {
+            return Failure::new(FailureKind::InvalidPlan, format!("secrets: {place} needs a secret that the plan does not give: {error}"));
+        }
+        if error.contains("ssh required but no ssh") {
+            let text = format!("ssh: {place} mounts an ssh agent; set ssh in the plan and docker_ssh_agent on the runner");
+            return Failure::new(FailureKind::InvalidPlan, text);
+        }
         if let Some(image) = self.image(instruction, error) {
             let kind = trouble::kind(error).unwrap_or(FailureKind::ImagePull);
             return trouble::base_image(&place, &image, &dockerfile::host(&image), kind, error);
@@ -63,7 +70,8 @@ impl<'a> Evidence<'a> {
             return Failure::new(FailureKind::InvalidSource, format!("{place}: {}", plain(error)));
         }
         if let Some(code) = run_code(error).filter(|_| keyword(instruction) == "RUN") {
-            let said = self.lines.iter().rev().find(|line| !line.starts_with("Error: "));
+            let of_buildah = |line: &str| line.starts_with("Error: ") || line.starts_with(": exit status");
+            let said = self.lines.iter().rev().find(|line| !of_buildah(line));
             let said = said.map(|line| format!(": {line}")).unwrap_or_default();
             let text = format!("{place}: '{}' failed with exit code {code}{said}", short(instruction));
             return Failure::new(FailureKind::ToolFailed, text);
@@ -91,7 +99,8 @@ impl<'a> Evidence<'a> {
             let full = dockerfile::canonical(image);
             error.contains(&full) || error.contains(full.trim_end_matches(":latest")) || instruction.contains(image.as_str())
         };
-        images.iter().find(named).cloned().or_else(|| instruction.split_whitespace().nth(1).map(str::to_owned))
+        let first = || instruction.split_whitespace().skip(1).find(|word| !word.starts_with("--")).map(str::to_owned);
+        images.iter().find(named).cloned().or_else(first)
     }
 }
 
@@ -113,6 +122,7 @@ fn is_syntax(error: &str) -> bool {
         "dockerfile parse error",
         "Dockerfile parse error",
         "requires at least",
+        " only supports the --",
     ]
     .iter()
     .any(|words| error.contains(words))
@@ -159,6 +169,8 @@ mod tests {
         let run = ["one", "Error: building at STEP \"RUN echo one; exit 7\": exit status 7"];
         let full = ["dd: error writing '/f': No space left on device", "Error: building at STEP \"RUN dd\": exit status 1"];
         let syntax = "Error: building at STEP \"COPPY \": Build error: Unknown instruction: \"COPPY\" &imagebuilder.Step{Env:[]}";
+        let secret =
+            "Error: building at STEP \"RUN echo one; exit 7\": resolving mountpoints: secret required but no secret with id x found";
         let copy = "Error: building at STEP \"COPY nothere /\": checking on sources under \"/w\": copier: stat: \"/nothere\": no such file or directory";
         let target = "Error: The target \"zz\" was not found in the provided Dockerfile";
         for (instruction, lines, kind, part) in [
@@ -175,6 +187,12 @@ mod tests {
                 &run,
                 FailureKind::ToolFailed,
                 "app/Dockerfile:2: 'RUN echo one; exit 7' failed with exit code 7: one",
+            ),
+            (
+                "RUN echo one; exit 7",
+                &[secret],
+                FailureKind::InvalidPlan,
+                "secrets: app/Dockerfile:2 needs a secret that the plan does not give",
             ),
             ("RUN dd", &full, FailureKind::DiskFull, "disk is full"),
             ("COPPY a b", &[syntax], FailureKind::InvalidSource, "app/Dockerfile:3: Unknown instruction: \"COPPY\""),

@@ -21,6 +21,10 @@ use crate::{executor::docker_build::Request, oci::is_loopback};
 /// Where the machine says which signatures images must have.
 const POLICY: &str = "/etc/containers/policy.json";
 
+/// Where buildah looks for the registries of its user. Only with those it leaves alone what the machine has in `/etc/containers/registries.conf.d`: other
+/// names behind short ones, and mirrors. Its `--registries-conf-dir` is about signatures (buildah, `pkg/parse`), whatever buildah(1) says.
+const REGISTRIES: &str = "home/.config/containers/registries.conf";
+
 /// The files, all in one folder.
 #[derive(Debug, Clone)]
 pub(super) struct Files {
@@ -56,7 +60,9 @@ impl Files {
         files.write("storage.conf", storage.as_bytes())?;
         files.write("containers.conf", b"")?;
         files.write("mounts.conf", b"")?;
-        files.write("registries.conf", registries([].into()).as_bytes())?;
+        // Beside it buildah reads nothing but a folder that has to be there.
+        fs_err::create_dir_all(files.path(REGISTRIES).with_extension("conf.d"))?;
+        files.write(REGISTRIES, registries([].into()).as_bytes())?;
         files.write("auth.json", b"{}")?;
         Ok(files)
     }
@@ -66,7 +72,7 @@ impl Files {
         let plain = request.registries.iter().filter(|registry| registry.plain_http).map(|registry| registry.host.clone());
         let loopback = images.iter().map(|image| dockerfile::host(image)).filter(|host| is_loopback(host));
         let insecure = plain.chain(request.plain_http_hosts.iter().cloned()).chain(loopback).collect();
-        self.write("registries.conf", registries(insecure).as_bytes())?;
+        self.write(REGISTRIES, registries(insecure).as_bytes())?;
 
         let with_user = request.registries.iter().filter(|registry| !registry.username.is_empty());
         let auths: Map<String, Value> = with_user

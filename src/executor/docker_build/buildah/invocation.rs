@@ -9,7 +9,8 @@ use crate::{
         docker_build::{
             Handle, Network, Request,
             dockerfile::Dockerfile,
-            flags::{Flags, assign},
+            flags::{Flags, assign, field},
+            short,
         },
     },
     process::Command,
@@ -30,14 +31,12 @@ impl Invocation<'_> {
             .command("buildah", |program| self.cx.workspace.command(program))
             .env("CONTAINERS_STORAGE_CONF", self.files.path("storage.conf"))
             .env("CONTAINERS_CONF", self.files.path("containers.conf"))
-            .env("CONTAINERS_REGISTRIES_CONF", self.files.path("registries.conf"))
+            .env("HOME", self.files.path("home"))
             .env("REGISTRY_AUTH_FILE", self.files.path("auth.json"))
             .env("DOCKER_CONFIG", self.cx.workspace.home())
             .env("XDG_RUNTIME_DIR", run)
             .env("TMPDIR", &self.files.tmp)
             .args(&self.files.rootless)
-            .arg("--registries-conf")
-            .arg(self.files.path("registries.conf"))
             .arg("--registries-conf-dir")
             .arg(self.files.path("registries.d"))
             .arg("--short-name-alias-conf")
@@ -68,7 +67,8 @@ impl Invocation<'_> {
         flags.value("--format", dialect::format(dockerfile));
         flags.value("--timestamp", mark.to_string());
         flags.value("--iidfile", self.files.path("iid"));
-        flags.value("--file", &request.dockerfile);
+        // A list of names, as CSV.
+        flags.value("--file", field(request.dockerfile.as_os_str()));
         let mut ignore = request.dockerfile.clone().into_os_string();
         ignore.push(".dockerignore");
         if Path::new(&ignore).is_file() {
@@ -84,7 +84,9 @@ impl Invocation<'_> {
             flags.value("--platform", platform);
         }
         let dated = dockerfile.mentions("SOURCE_DATE_EPOCH");
-        flags.wishes(request, |name| dated || name != "SOURCE_DATE_EPOCH");
+        // Unlike the others it asks for the very letters of the Dockerfile.
+        let target = request.target.as_deref().map(|target| dockerfile.stage_name(target).unwrap_or_else(|| target.to_owned()));
+        flags.wishes(request, target.as_deref(), |name| dated || name != "SOURCE_DATE_EPOCH");
         flags.mounts(request);
         if let Some(import) = request.cache.import.first() {
             flags.value("--cache-from", untagged(import));
@@ -93,7 +95,9 @@ impl Invocation<'_> {
             flags.value("--cache-to", untagged(export));
         }
         let fixed = ["--layers", "--pull=always", "--force-rm", "--identity-label=false", "--http-proxy=false"];
-        self.buildah().arg("build").args(fixed).args(flags).arg(&request.context).cwd(&request.context)
+        let buildah = self.buildah();
+        let buildah = if request.ssh_agent.is_some() { buildah.env("TMPDIR", short::name(handle)) } else { buildah };
+        buildah.arg("build").args(fixed).args(flags).arg(&request.context).cwd(&request.context)
     }
 
     /// Writes an image of the store into the layout at `out`, under the name `number`.

@@ -21,6 +21,7 @@ mod export;
 mod failure;
 mod files;
 mod invocation;
+mod platform;
 mod pool;
 mod progress;
 mod sandbox;

@@ -1,6 +1,7 @@
 //! Reading what buildah prints: which step is under way, how long steps take, what comes out of the cache.
 
 use std::{
+    borrow::Cow,
     sync::{Arc, Mutex, PoisonError},
     time::Instant,
 };
@@ -69,7 +70,7 @@ impl Progress {
             seen.steps.cached += 1;
             seen.cached = true;
         } else if !line.starts_with("subprocess exited with status") {
-            seen.last.push(line);
+            seen.last.push(&brief(line));
         }
     }
 
@@ -78,6 +79,14 @@ impl Progress {
             let from = if cached { " (from the cache)" } else { "" };
             self.log.info(format_args!("step {place} took {:.1} s{from}", begun.elapsed().as_secs_f64()));
         }
+    }
+}
+
+/// The line without what buildah was asked to copy, which it prints in full before it says what was wrong.
+fn brief(line: &str) -> Cow<'_, str> {
+    match (line.find(" for copier.request{"), line.rfind("}: copier: ")) {
+        (Some(begin), Some(end)) if begin < end => Cow::Owned(format!("{}{}", &line[..begin], &line[end + 1..])),
+        _ => Cow::Borrowed(line),
     }
 }
 
@@ -118,6 +127,8 @@ mod tests {
         assert_eq!(instruction.as_deref(), Some("RUN x"));
         assert_eq!((last.len(), last[LINES - 1].contains("hunter2")), (LINES, false));
         assert!(last[0].starts_with("0 "), "{last:?}");
+        progress.line("Error: building: bulk transfer for copier.request{Root:\"/\", Excludes:[]string(nil)}: copier: get: no such file");
+        assert_eq!(progress.evidence().1.last().map(String::as_str), Some("Error: building: bulk transfer: copier: get: no such file"));
         progress.finish();
         assert_eq!(progress.evidence().0, None);
     }

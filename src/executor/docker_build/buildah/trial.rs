@@ -7,7 +7,10 @@ use std::path::Path;
 
 use nix::unistd::{AccessFlags, access, geteuid};
 
-use super::sandbox::{Forbidden, Isolation, Sandbox, Users};
+use super::{
+    super::runtime,
+    sandbox::{Forbidden, Isolation, Sandbox, Users},
+};
 use crate::{
     logs::JobLog,
     process::{Command, Environment, Output},
@@ -78,7 +81,7 @@ impl Trial<'_> {
     }
 
     fn runtime(&self) -> Option<&'static str> {
-        ["crun", "runc"].into_iter().find(|runtime| self.environment.find(runtime).is_some())
+        runtime::find(self.environment, ["crun", "runc"])
     }
 
     /// The map of users in such namespaces, or what stands against them.

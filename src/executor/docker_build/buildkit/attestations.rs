@@ -57,17 +57,6 @@ struct Statement<'a> {
     predicate: Option<&'a RawValue>,
 }
 
-/// What tells SBOMs apart: SPDX 2 names its version, SPDX 3 its context, `CycloneDX` itself.
-#[derive(Debug, Deserialize)]
-struct Head {
-    #[serde(rename = "spdxVersion")]
-    spdx: Option<String>,
-    #[serde(rename = "@context")]
-    context: Option<Value>,
-    #[serde(rename = "bomFormat")]
-    format: Option<String>,
-}
-
 /// What is read of BuildKit's provenance: SLSA v0.2 has `materials`, v1 `resolvedDependencies`.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
@@ -179,7 +168,7 @@ impl Reader<'_> {
             self.dependencies(document);
         }
         let Some(media_type) = sbom_type(&statement.predicate_type) else { return Ok(None) };
-        if !is_sbom(media_type, document) {
+        if !matches!(Sbom::media_type_of(document.as_bytes()), Ok(Some(found)) if found == media_type) {
             let text = format!("{} wrote something of type {media_type} that is none: {SAY}", named(self.generator));
             return Err(failed(text));
         }
@@ -226,14 +215,6 @@ fn sbom_type(predicate_type: &str) -> Option<&'static str> {
         Some("application/vnd.cyclonedx+json")
     } else {
         None
-    }
-}
-
-fn is_sbom(media_type: &str, document: &str) -> bool {
-    let Ok(head) = serde_json::from_str::<Head>(document) else { return false };
-    match media_type {
-        "application/spdx+json" => head.spdx.is_some_and(|version| !version.is_empty()) || head.context.is_some(),
-        _ => head.format.as_deref() == Some("CycloneDX"),
     }
 }
 

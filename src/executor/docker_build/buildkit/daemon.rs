@@ -17,9 +17,8 @@ use std::{
 
 use nix::sys::statvfs::statvfs;
 
-use super::super::{Handle, Request, choice, dead::PREFIX};
+use super::super::{Handle, Request, choice, dead::PREFIX, short};
 use crate::{
-    digest::Digest,
     executor::{Context, Settings, shared::blocking},
     job::{CancelCause, Failure, FailureKind},
     logs::JobLog,
@@ -30,6 +29,10 @@ use crate::{
 /// Where the daemon listens: in the folder that it and buildctl run in, whose real path may be longer than a socket's name can be.
 pub(super) const ADDRESS: &str = "unix:///proc/self/cwd/buildkitd.sock";
 const SOCKET: &str = "buildkitd.sock";
+/// Where it takes traces of steps.
+const TRACES: &str = "otel.sock";
+/// Most bytes of the path of a socket that buildkitd makes; unix(7) has three more.
+const LONGEST_SOCKET: usize = 104;
 
 /// How long the daemon may take to listen; a large cache on a slow disk takes its time.
 const STARTING: Duration = Duration::from_mins(1);
@@ -46,7 +49,7 @@ const RUNC: &str = "/run/runc";
 
 /// The container runtime that is there.
 pub(super) fn runtime(environment: &Environment) -> Option<&'static str> {
-    ["runc", "crun"].into_iter().find(|name| environment.find(name).is_some())
+    super::super::runtime::find(environment, ["runc", "crun"])
 }
 
 /// A daemon that is about to be started.
@@ -71,15 +74,19 @@ impl Daemon {
         let runtime = runtime(&environment).unwrap_or("runc");
         let workspace = cx.workspace.root();
         let config = workspace.join("buildkitd.toml");
-        fs_err::write(&config, configuration(&root, runtime, settings.docker.cache_limit, request, handle, workspace)?)?;
+        let sockets = sockets(workspace, request, handle)?;
+        fs_err::write(&config, configuration(&root, runtime, settings.docker.cache_limit, request, handle, &sockets)?)?;
         let command = cx
             .workspace
             .command("unshare")
             .args(["--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "--", "buildkitd", "--config"])
             .arg(config)
+            // It would cut what a step prints to 2 MiB, and the last words of one that fails with it; the job's log has limits of its own.
+            .env("BUILDKIT_STEP_LOG_MAX_SIZE", "-1")
+            .env("BUILDKIT_STEP_LOG_MAX_SPEED", "-1")
             .stdout(Output::Quiet)
             .stderr(Output::Quiet);
-        let command = if request.ssh_agent.is_some() { command.env("TMPDIR", short_folder(handle)?) } else { command };
+        let command = if request.ssh_agent.is_some() { command.env("TMPDIR", sockets) } else { command };
         Ok(Self { command, socket: workspace.join(SOCKET), _lock: lock })
     }
 
@@ -105,15 +112,14 @@ impl Daemon {
     }
 }
 
-/// Where the daemon puts the sockets of ssh agents: their paths may have 107 bytes (unix(7)), too few for a folder in a workspace.
-fn short_name(handle: &Handle) -> PathBuf {
-    std::env::temp_dir().join(format!("br-{}", &Digest::of(handle.name.as_bytes()).hex()[..12]))
-}
-
-/// Makes it.
-fn short_folder(handle: &Handle) -> io::Result<PathBuf> {
+/// The folder where the daemon makes sockets that others find by their path: the workspace, or one with a short name.
+fn sockets(workspace: &Path, request: &Request, handle: &Handle) -> io::Result<PathBuf> {
     use std::os::unix::fs::DirBuilderExt as _;
-    let folder = short_name(handle);
+    let fits = workspace.join(TRACES).as_os_str().len() <= LONGEST_SOCKET;
+    if fits && request.ssh_agent.is_none() {
+        return Ok(workspace.to_owned());
+    }
+    let folder = short::name(handle);
     std::fs::DirBuilder::new().mode(0o700).create(&folder)?;
     Ok(folder)
 }
@@ -135,8 +141,9 @@ fn died(ended: Result<Vec<String>, Error>) -> Failure {
         Ok(tail) => tail,
         Err(error) => return error.into(),
     };
-    let last = tail.last().cloned().unwrap_or_default();
-    let failure = Failure::new(FailureKind::Io, format!("buildkitd ended in the middle of the build: {last}")).with_tool("buildkitd", None);
+    // What was wrong stands before the places in its source where it was.
+    let said = tail.iter().rev().find(|line| line.starts_with("buildkitd: ")).or(tail.last()).cloned().unwrap_or_default();
+    let failure = Failure::new(FailureKind::Io, format!("buildkitd ended in the middle of the build: {said}")).with_tool("buildkitd", None);
     tail.into_iter().fold(failure, |failure, line| failure.with_evidence("buildkitd", line))
 }
 
@@ -211,7 +218,7 @@ fn make_room(folder: &Path) -> io::Result<bool> {
 }
 
 /// `buildkitd.toml` (buildkit `docs/buildkitd.toml.md`). `maxUsedSpace` is the cap; `reservedSpace` alone is none.
-fn configuration(root: &Path, runtime: &str, limit: u64, request: &Request, handle: &Handle, workspace: &Path) -> Result<String, Failure> {
+fn configuration(root: &Path, runtime: &str, limit: u64, request: &Request, handle: &Handle, sockets: &Path) -> Result<String, Failure> {
     let quoted = |text: &str| serde_json::Value::from(text).to_string();
     let path = |path: &Path| {
         path.to_str()
@@ -225,7 +232,7 @@ fn configuration(root: &Path, runtime: &str, limit: u64, request: &Request, hand
     line(format!("root = {}", path(root)?));
     line("insecure-entitlements = [\"network.host\"]".to_owned());
     line(format!("[grpc]\naddress = [{}]", quoted(ADDRESS)));
-    line(format!("[otel]\nsocketPath = {}", path(&workspace.join("otel.sock"))?));
+    line(format!("[otel]\nsocketPath = {}", path(&sockets.join(TRACES))?));
     line(format!("[worker.oci]\nenabled = true\ngc = true\nbinary = {}", quoted(runtime)));
     line(format!("defaultCgroupParent = {}", quoted(&handle.name)));
     line(format!("maxUsedSpace = {limit}\nreservedSpace = {}", limit / 10));
@@ -249,7 +256,7 @@ fn configuration(root: &Path, runtime: &str, limit: u64, request: &Request, hand
 
 /// Ends what is left of the daemon and its containers, and removes its control groups, and its cache when the disk is nearly full.
 pub(super) async fn clean_up(cx: &Context, settings: &Settings, handle: &Handle) -> Result<(), Failure> {
-    let (name, folder, short) = (handle.name.clone(), caches(&settings.state_dir), short_name(handle));
+    let (name, folder, short) = (handle.name.clone(), caches(&settings.state_dir), short::name(handle));
     // Of a build of this process's own, everybody would be a child.
     let nobody = handle.name.strip_prefix(PREFIX) == Some(cx.workspace.execution()) && is_childless();
     let dropped = blocking(move || -> Result<bool, Failure> {
@@ -260,7 +267,7 @@ pub(super) async fn clean_up(cx: &Context, settings: &Settings, handle: &Handle)
                 std::thread::sleep(Duration::from_millis(200));
             }
         }
-        // Only builds with an agent have it.
+        // Few builds have it.
         let _ = std::fs::remove_dir_all(short);
         let mut dropped = false;
         if folder.is_dir() {

@@ -47,6 +47,10 @@ pub(super) fn diagnose(error: &str, tail: &str) -> Diagnosis {
     if has(&["make sure buildkitd is running", "failed to dial", "error reading from server", "transport is closing", "Unavailable desc"]) {
         return Diagnosis::Daemon;
     }
+    // What `ADD` names by its address is no image.
+    if error.contains("failed to load cache key: Get \"") {
+        return Diagnosis::Unknown;
+    }
     if let Some(reference) = reference(error) {
         return Diagnosis::Image { reference, kind: registry_kind(error) };
     }
@@ -86,6 +90,7 @@ pub(super) fn diagnose(error: &str, tail: &str) -> Diagnosis {
         "circular dependency",
         "invalid reference format",
         "forbidden path",
+        "greater than max allowed size",
     ];
     if has(&source) {
         return Diagnosis::Source;
@@ -157,6 +162,10 @@ mod tests {
             ("write /x: no space left on device", Diagnosis::Machine(FailureKind::DiskFull)),
             ("failed to dial \"unix:///x\" . make sure buildkitd is running", Diagnosis::Daemon),
             ("something else", Diagnosis::Unknown),
+            (
+                "failed to load cache key: Get \"http://127.0.0.1:1/x\": dial tcp 127.0.0.1:1: connect: connection refused",
+                Diagnosis::Unknown,
+            ),
         ] {
             let found = match diagnose(error, "") {
                 Diagnosis::Plan(field, _) => Diagnosis::Plan(field, ""),

@@ -54,7 +54,12 @@ pub(super) async fn build(host: &str, cx: &Context, request: &Request, handle: &
         let file = request.dockerfile.clone();
         blocking(move || Dockerfile::read(&file)).await?
     };
-    let mut bases = pull(&docker, request, &dockerfile).await?;
+    let images = if buildkit {
+        dockerfile.images_of(&request.build_args, request.target.as_deref())
+    } else {
+        dockerfile.images(&request.build_args)
+    };
+    let mut bases = pull(&docker, request, &dockerfile, &images).await?;
 
     let progress = Progress::new(&cx.log);
     let done = docker.build(request, handle, buildkit)?.tap(progress.tap()).run(&cx.cancel, &cx.log).await?;
@@ -91,22 +96,22 @@ async fn has_buildkit(docker: &Invocation<'_>, client: &str) -> Result<bool, Fai
 }
 
 /// Pulls every base image with the job's own credentials, and asks what it is.
-async fn pull(docker: &Invocation<'_>, request: &Request, dockerfile: &Dockerfile) -> Result<Bases, Failure> {
+async fn pull(docker: &Invocation<'_>, request: &Request, dockerfile: &Dockerfile, images: &[String]) -> Result<Bases, Failure> {
     let (cancel, log) = (&docker.cx.cancel, &docker.cx.log);
     let mut bases = Bases::default();
-    for image in dockerfile.images(&request.build_args) {
+    for image in images {
         let platform = request.platforms.first().map(|platform| format!("--platform={platform}"));
-        let pull = docker.docker(&["pull", "--quiet"]).args(platform).arg(&image).stdout(Output::Quiet);
+        let pull = docker.docker(&["pull", "--quiet"]).args(platform).arg(image).stdout(Output::Quiet);
         let done = pull.run(cancel, log).await?;
         if !done.exit.is_success() {
-            return Err(failure::of_pull(request, dockerfile, &image, &done));
+            return Err(failure::of_pull(request, dockerfile, image, &done));
         }
-        let inspect = docker.docker(&["image", "inspect", "--format", "{{json .}}"]).arg(&image).stdout(Output::Capture { limit: ANSWER });
+        let inspect = docker.docker(&["image", "inspect", "--format", "{{json .}}"]).arg(image).stdout(Output::Capture { limit: ANSWER });
         let inspected = inspect.run(cancel, log).await?.success()?;
         let inspected: Value = serde_json::from_slice(&inspected.stdout).unwrap_or_default();
         let texts = |value: &Value| value.as_array().into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect::<Vec<_>>();
         bases.layers.extend(texts(&inspected["RootFS"]["Layers"]));
-        let name = dockerfile::canonical(&image);
+        let name = dockerfile::canonical(image);
         let repository = name.split('@').next().unwrap_or(&name);
         let repository = repository.rsplit_once(':').filter(|(_, tag)| !tag.contains('/')).map_or(repository, |(repository, _)| repository);
         let of_repository = |digest: &String| {

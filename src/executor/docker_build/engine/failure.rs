@@ -24,7 +24,8 @@ pub(super) fn of_build(request: &Request, dockerfile: &Dockerfile, progress: &Pr
 /// The failure of `docker pull` of a base image.
 pub(super) fn of_pull(request: &Request, dockerfile: &Dockerfile, image: &str, done: &Finished) -> Failure {
     let said = done.tail.last().map_or("", String::as_str);
-    let place = dockerfile.place(&request.dockerfile_name, &format!("FROM {image}"));
+    let name = &request.dockerfile_name;
+    let place = dockerfile.line_of_image(image, &request.build_args).map_or_else(|| name.clone(), |line| format!("{name}:{line}"));
     let kind = trouble::kind(said).unwrap_or(FailureKind::ImagePull);
     let failure = trouble::base_image(&place, image, &dockerfile::host(image), kind, said);
     done.tail.iter().fold(failure.with_tool("docker", Some(done.exit.code())), |failure, line| failure.with_evidence("pull", line))
@@ -60,11 +61,22 @@ fn classify(request: &Request, dockerfile: &Dockerfile, instruction: &str, lines
     if matches!(instruction.split_whitespace().next(), Some("COPY" | "ADD")) && last.contains("not found") {
         return Failure::new(FailureKind::InvalidSource, format!("{place}: '{instruction}': {last}"));
     }
-    if last.contains("load metadata") || last.contains("pull access") || last.ends_with(": not found") {
-        let images = dockerfile.images(&request.build_args);
-        let image = images.iter().find(|image| last.contains(image.as_str())).cloned().unwrap_or_default();
+    if let Some(frontend) = dockerfile.syntax.as_deref().filter(|_| last.contains("frontend gateway.v0")) {
+        let (kind, host) = (trouble::kind(last).unwrap_or(FailureKind::ImagePull), dockerfile::host(frontend));
+        return Failure::new(kind, format!("{name}: the image '{frontend}' of its syntax line cannot be had from {host}: {last}"));
+    }
+    if last.starts_with("secret ") && last.contains("not found") {
+        return Failure::new(FailureKind::InvalidPlan, format!("secrets: {place} needs a secret that the plan does not give: {last}"));
+    }
+    if last.starts_with("no SSH key") {
+        let text = format!("ssh: {place} mounts an ssh agent; set ssh in the plan and docker_ssh_agent on the runner");
+        return Failure::new(FailureKind::InvalidPlan, text);
+    }
+    let images = dockerfile.images(&request.build_args);
+    let unresolved = last.contains("load metadata") || last.contains("pull access") || last.ends_with(": not found");
+    if let Some(image) = images.iter().find(|image| unresolved && last.contains(image.as_str())) {
         let kind = trouble::kind(last).unwrap_or(FailureKind::SourceNotFound);
-        return trouble::base_image(&place, &image, &dockerfile::host(&image), kind, last);
+        return trouble::base_image(&place, image, &dockerfile::host(image), kind, last);
     }
     Failure::new(FailureKind::ToolFailed, format!("{place}: docker build failed: {last}"))
 }
@@ -76,13 +88,13 @@ mod tests {
     #[test]
     fn what_the_engine_says_is_told_apart() {
         let request = super::super::super::tests::request();
-        let dockerfile = Dockerfile::parse("FROM h:1/base\nRUN exit 7\nCOPY nope /\n");
+        let dockerfile = Dockerfile::parse("# syntax=docker/dockerfile:1\nFROM h:1/base\nRUN exit 7\nCOPY nope /\n");
         for (instruction, lines, kind, part) in [
             (
                 "RUN exit 7",
                 &["one", "executor failed running [/bin/sh -c exit 7]: exit code: 7"][..],
                 FailureKind::ToolFailed,
-                "Dockerfile:2: 'RUN exit 7' failed with exit code 7: one",
+                "Dockerfile:3: 'RUN exit 7' failed with exit code 7: one",
             ),
             (
                 "",
@@ -102,7 +114,7 @@ mod tests {
                 "COPY nope /",
                 &["failed to compute cache key: \"/nope\" not found: not found"],
                 FailureKind::InvalidSource,
-                "Dockerfile:3: 'COPY nope /'",
+                "Dockerfile:4: 'COPY nope /'",
             ),
             ("", &["failed to create LLB definition: target stage zz could not be found"], FailureKind::InvalidPlan, "'zz' is not a stage"),
             (
@@ -111,6 +123,16 @@ mod tests {
                 FailureKind::SourceNotFound,
                 "'h:1/base' does not exist at h:1",
             ),
+            (
+                "",
+                &[
+                    "failed to solve with frontend dockerfile.v0: failed to solve with frontend gateway.v0: failed to do request: dial tcp: lookup registry-1.docker.io: no such host",
+                ],
+                FailureKind::RegistryUnavailable,
+                "the image 'docker/dockerfile:1' of its syntax line cannot be had from docker.io",
+            ),
+            ("RUN exit 7", &["secret x not found: not found"], FailureKind::InvalidPlan, "secrets: app/Dockerfile:3 needs a secret"),
+            ("RUN exit 7", &["no SSH key \"\" forwarded from the client"], FailureKind::InvalidPlan, "ssh: app/Dockerfile:3 mounts"),
             ("RUN dd", &["dd: No space left on device", "exit code: 1"], FailureKind::DiskFull, "is full"),
         ] {
             let lines: Vec<String> = lines.iter().map(|line| (*line).to_owned()).collect();

@@ -70,7 +70,7 @@ impl<'a> Invocation<'a> {
         if let Some(platform) = request.platforms.first() {
             flags.value("--platform", platform);
         }
-        flags.wishes(request, |_| true);
+        flags.wishes(request, request.target.as_deref(), |_| true);
         for import in &request.cache.import {
             flags.value("--cache-from", import);
         }

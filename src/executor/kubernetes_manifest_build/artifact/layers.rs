@@ -60,14 +60,23 @@ pub(super) fn unpack(cancel: &Cancel, folder: &Path, reference: &str, layers: Ve
 
 impl Layer {
     fn is_archive(&self) -> bool {
-        let gzip = self.content.starts_with(&[0x1f, 0x8b]);
-        // A plain tar has its magic at byte 257 (POSIX ustar). Its media type is also what oras gives to any file.
-        gzip || self.content.get(257..262) == Some(b"ustar") || self.is_packed_folder()
+        // Its media type is also what oras gives to any file.
+        self.content.starts_with(&[0x1f, 0x8b]) || is_tar(&self.content) || self.is_packed_folder()
     }
 
     fn is_packed_folder(&self) -> bool {
         self.descriptor.annotations.get(UNPACK).is_some_and(|value| value == "true")
     }
+}
+
+/// Whether the first block is that of a tar: the header of an entry, which has a checksum even in tars from before POSIX, or the end of one that
+/// has no entries (POSIX.1-2017 pax, "ustar Interchange Format").
+fn is_tar(content: &[u8]) -> bool {
+    let Some(block) = content.get(..512) else { return false };
+    let header = tar::Header::from_byte_slice(block);
+    let sum = |(at, &byte): (usize, &u8)| u32::from(if (148..156).contains(&at) { b' ' } else { byte });
+    let is_header = || header.cksum().is_ok_and(|said| said == block.iter().enumerate().map(sum).sum::<u32>());
+    content.iter().all(|&byte| byte == 0) || is_header()
 }
 
 /// A title as a path; empty for none and for the artifact itself.
@@ -97,4 +106,21 @@ fn merge(from: &Path, to: &Path, wrong: &impl Fn(&'static str) -> ArtifactError)
         }
     }
     Ok(fs_err::remove_dir_all(from)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tars_are_known_by_their_first_block() {
+        let mut header = tar::Header::new_old();
+        header.set_path("a.yaml").expect("fits");
+        header.set_size(0);
+        header.set_cksum();
+        let mut old = header.as_bytes().to_vec();
+        assert!(is_tar(&old) && is_tar(&[0; 1024]) && is_tar(&tar::Builder::new(Vec::new()).into_inner().expect("an empty tar")));
+        old[0] = b'b';
+        assert!(!is_tar(&old) && !is_tar(&[b'a'; 600]) && !is_tar(b"a: 1\n") && !is_tar(&[0; 100]));
+    }
 }

@@ -13,6 +13,24 @@ use super::{super::manifests::MAX_BYTES, tree::Allowed};
 /// The variables a proxy's password may stand in.
 const PROXIES: [&str; 6] = ["http_proxy", "https_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"];
 
+/// What kustomize, helm and git say of a server that cannot be reached just now (Go's `net`, kustomize's `ErrHTTP`, libcurl).
+const UNREACHABLE: [&str; 14] = [
+    "connection refused",
+    "connection reset",
+    "network is unreachable",
+    "no route to host",
+    "no such host",
+    "i/o timeout",
+    "handshake timeout",
+    "Client.Timeout exceeded",
+    "Could not resolve host",
+    "Failed to connect to",
+    "HTTP Error: status code 5",
+    "HTTP Error: status code 429",
+    "503 Service Unavailable",
+    "429 Too Many Requests",
+];
+
 /// A command that builds kustomizations.
 pub(super) struct Kustomize {
     program: &'static str,
@@ -76,11 +94,11 @@ impl Kustomize {
                 command = command.env(name, "");
             }
         }
-        command.run(&cx.cancel, &cx.log).await.and_then(Finished::success).map_err(|error| self.explain(error))
+        command.run(&cx.cancel, &cx.log).await.and_then(Finished::success).map_err(|error| self.explain(error, fetches))
     }
 
     /// The failure of a command, without the names of folders that only this machine has.
-    fn explain(&self, error: process::Error) -> Failure {
+    fn explain(&self, error: process::Error, fetches: bool) -> Failure {
         let mut failure = Failure::from(error);
         let root = self.root.display().to_string();
         let workspace = self.root.parent().map_or_else(String::new, |folder| folder.display().to_string());
@@ -94,6 +112,11 @@ impl Kustomize {
         let says = |needle: &str| message.contains(needle);
         if failure.kind != FailureKind::ToolFailed {
             return failure;
+        }
+        // First, because a base that cannot be fetched is then looked for as a folder, too.
+        if fetches && UNREACHABLE.into_iter().any(says) {
+            let kind = FailureKind::SourceUnavailable;
+            return Failure { kind, fault: kind.fault(), retryable: kind.retryable(), ..failure };
         }
         if says("security; file") {
             failure.kind = FailureKind::InvalidSource;

@@ -2,11 +2,14 @@
 //!
 //! In: the checked-out source and the plan. Out: what the command wrote, byte for byte. Every kustomization that will be read is looked at
 //! first ([`tree`]): what leads out of the source, is fetched from elsewhere against the policy, or needs Helm without leave is refused
-//! by file and line before anything runs. The command gets a private environment; exec and KRM functions stay off, as they are by default.
+//! by file and line before anything runs, and the command reads them as they were understood ([`fair_copy`]). It gets a private environment;
+//! exec and KRM functions stay off, as they are by default.
 //! Patches of the plan are put on top of the result by a second run, in a folder of their own.
 //! Called by the executor.
 
+mod aliases;
 mod command;
+mod fair_copy;
 mod helm;
 mod patches;
 mod place;
@@ -43,7 +46,7 @@ pub enum RemoteBases {
 /// A source and what to build of it.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Request<'a> {
-    /// The whole source.
+    /// The whole source: a copy of its own, in which kustomizations are written anew.
     pub(super) root: &'a Path,
     /// The folder that the plan's paths are relative to first.
     pub(super) base: &'a Path,
@@ -88,6 +91,7 @@ pub(super) async fn render(cx: &Context, request: Request<'_>) -> Result<String,
         let patches =
             wanted.iter().enumerate().map(|(index, text)| Patch::read(&root, &base, index, text)).collect::<Result<Vec<_>, _>>()?;
         let findings = tree::inspect(&root, &folder, allowed, &cancel)?;
+        fair_copy::write(&findings.copies)?;
         Ok::<_, Failure>((folder, patches, findings))
     };
     let (folder, patches, findings) = cx.cancel.run(blocking(look)).await???;

@@ -211,6 +211,23 @@ pub(super) fn is_remote(entry: &str) -> bool {
         || scp(&entry)
 }
 
+/// Whether what `key` names goes into an object as it is, whatever it is.
+pub(super) fn is_content(key: &str) -> bool {
+    ["files", "env", "envs"].iter().any(|name| key.rsplit('.').next() == Some(name))
+}
+
+/// Whether kustomize takes `entry`, although it looks like an address, for the path that it is: without scheme and user only GitHub's own
+/// host is one, and only with an owner and a repository, or an end of the repository, behind it (`api/internal/git/repospec.go`).
+pub(super) fn may_be_path(entry: &str) -> bool {
+    let lower = entry.to_ascii_lowercase();
+    if entry.contains(['@', ':', '?', '\\']) || entry.contains("//") || entry.trim() != entry {
+        return false;
+    }
+    let owner =
+        lower.strip_prefix("github.com/").map(|rest| !rest.is_empty() && !["/", ".git", "_git"].iter().any(|end| rest.contains(end)));
+    owner.unwrap_or(true)
+}
+
 /// User name and password of a URL, to be hidden, and the URL without them.
 pub(super) fn without_credentials(entry: &str) -> (String, Option<String>) {
     let Some((scheme, rest)) = entry.split_once("://") else { return (entry.to_owned(), None) };
@@ -288,6 +305,21 @@ mod tests {
             "GitHub.com/o/r",
         ] {
             assert!(is_remote(remote), "{remote}");
+        }
+        for (entry, path) in [
+            ("github.com/x", true),
+            ("GitHub.com/x.yaml", true),
+            ("gitlab.com/x/y", true),
+            ("www.github.com/x/y", true),
+            ("github.com/x/y", false),
+            ("github.com/x.git", false),
+            ("github.com/x//y", false),
+            ("github.com/", false),
+            ("github.com/x?ref=a", false),
+            ("git@h/r", false),
+            ("gh:x", false),
+        ] {
+            assert_eq!((is_remote(entry), may_be_path(entry)), (true, path), "{entry}");
         }
         for local in ["../base", "a.yaml", "./github.com.yaml", "a//b", "sub/x@y:z"] {
             assert!(!is_remote(local), "{local}");

@@ -3,9 +3,10 @@
 //! kustomize itself keeps files below the folder of their kustomization (and not even that with `load_restrictor: none`), but lets bases, charts
 //! and URLs lead anywhere. So each entry is resolved here first: it has to lie inside the source with all links followed, and what would
 //! be fetched needs leave. What a remote base would read cannot be seen beforehand; it is therefore let in only where kustomize confines it.
+//! Each kustomization is handed over as it was understood ([`fair_copy`]), for kustomize to read in place of the original.
 
 use std::{
-    collections::{BTreeSet, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     fs,
     path::{Path, PathBuf},
 };
@@ -17,13 +18,15 @@ use crate::{
 };
 
 use super::{
-    helm,
+    aliases, fair_copy, helm,
     place::{self, NAMES, Place},
-    references::{self, Fault, Reference, Role, is_remote, without_credentials},
+    references::{self, Fault, Reference, Role, is_remote, may_be_path, without_credentials},
 };
 
 /// Longest kustomization or configuration of a plugin.
 const MAX_FILE: u64 = 4 << 20;
+/// Most bytes of all kustomizations as they were understood, aliases expanded.
+const MAX_COPIES: usize = 64 << 20;
 /// Most kustomizations of one build.
 const MAX_FOLDERS: usize = 2_000;
 
@@ -52,6 +55,8 @@ pub(super) struct Findings {
     pub(super) remote: usize,
     /// Passwords in URLs.
     pub(super) secrets: Vec<String>,
+    /// What kustomize is to read instead of these files.
+    pub(super) copies: BTreeMap<PathBuf, String>,
 }
 
 impl Findings {
@@ -105,13 +110,16 @@ impl From<TreeError> for Failure {
 
 /// Looks at the kustomization in `start` and at all that it refers to.
 pub(super) fn inspect(root: &Path, start: &Path, allowed: Allowed, cancel: &Cancel) -> Result<Findings, TreeError> {
-    let mut inspector = Inspector { root, allowed, findings: Findings::default(), open: VecDeque::new(), seen: BTreeSet::new() };
+    let mut inspector =
+        Inspector { root, allowed, findings: Findings::default(), open: VecDeque::new(), seen: BTreeSet::new(), content: BTreeSet::new() };
     inspector.visit(start.to_owned(), false);
     while let Some((folder, configures)) = inspector.open.pop_front() {
         cancel.check()?;
         inspector.folder(&folder, configures)?;
     }
-    Ok(inspector.findings)
+    let Inspector { mut findings, content, .. } = inspector;
+    findings.copies.retain(|file, _| !content.contains(file));
+    Ok(findings)
 }
 
 struct Inspector<'a> {
@@ -121,6 +129,8 @@ struct Inspector<'a> {
     /// Folders to look at; `true` for those whose objects configure plugins of another folder.
     open: VecDeque<(PathBuf, bool)>,
     seen: BTreeSet<(PathBuf, bool)>,
+    /// Files that something is made of, byte for byte.
+    content: BTreeSet<PathBuf>,
 }
 
 impl Inspector<'_> {
@@ -145,7 +155,8 @@ impl Inspector<'_> {
             return Err(TreeError::Entry { entry: file.clone(), file, at: None, key, why });
         }
         let text = read(path, &file)?;
-        for node in &parse(&text, &file)? {
+        let nodes = parse(&text, &file)?;
+        for node in &nodes {
             if node.is_null() {
                 continue;
             }
@@ -153,6 +164,7 @@ impl Inspector<'_> {
                 return Err(TreeError::NotAMapping { file, found: node.type_name() });
             };
             doubtful(references::fault_of_kustomization(node), &file)?;
+            aliases::of_kustomization(node, &file)?;
             if configures {
                 only_resources(entries, &file)?;
             }
@@ -162,6 +174,13 @@ impl Inspector<'_> {
             for reference in references::of_kustomization(node) {
                 self.reference(&reference, folder, &file, configures)?;
             }
+        }
+        // kustomize reads the first document and nothing of the others.
+        let copy = fair_copy::text(nodes.first());
+        let real = fs::canonicalize(path).map_err(|source| TreeError::Io { file, source })?;
+        self.findings.copies.insert(real, copy);
+        if self.findings.copies.values().map(String::len).sum::<usize>() > MAX_COPIES {
+            return limit("the kustomization", MAX_COPIES as u64, "bytes, aliases expanded");
         }
         Ok(())
     }
@@ -177,7 +196,11 @@ impl Inspector<'_> {
         if place == Place::Missing && reference.is_inline() {
             return if *role == Role::Plugin { self.plugins(entry, folder, file) } else { Ok(()) };
         }
-        if is_remote(entry) {
+        let is_there = matches!(place, Place::Inside(_));
+        if is_remote(entry) && !(is_there && may_be_path(entry)) {
+            if is_there && !self.allowed.remote {
+                return wrong("is an address elsewhere for kustomize, although the source has such a path; begin it with './'");
+            }
             self.findings.secrets.extend(secret);
             return self.remote(reference, file, &shown);
         }
@@ -194,6 +217,10 @@ impl Inspector<'_> {
                 Ok(())
             }
             Place::Inside(path) => {
+                self.content.insert(path.clone());
+                if !references::is_content(key) {
+                    aliases::of_file(&path, &place::shown(self.root, &path))?;
+                }
                 if *role == Role::Plugin || (configures && *role == Role::Resource) {
                     let name = place::shown(self.root, &path);
                     let text = read(&path, &name)?;
@@ -236,8 +263,10 @@ impl Inspector<'_> {
             for reference in references::of_plugin(&node) {
                 let is_path = reference.entry.contains("..") || reference.entry.starts_with('/') || is_remote(reference.entry);
                 // Much that is called `path` in a plugin's configuration is one of fields.
-                if is_path || place::resolve(self.root, folder, reference.entry) == Place::Outside {
-                    self.reference(&reference, folder, file, false)?;
+                match place::resolve(self.root, folder, reference.entry) {
+                    place if is_path || place == Place::Outside => self.reference(&reference, folder, file, false)?,
+                    Place::Inside(path) => drop(self.content.insert(path)),
+                    _ => {}
                 }
             }
         }

@@ -1,5 +1,7 @@
 //! A place in the text: what comes next, comments and spaces skipped, newlines skipped only where they mean nothing.
 
+use std::ops::Range;
+
 use super::{Problem, SyntaxError, Upward};
 
 /// Deepest nesting of expressions and blocks.
@@ -14,12 +16,14 @@ pub(super) struct Cursor<'a> {
     free: bool,
     depth: u32,
     pub(super) upward: Vec<Upward>,
+    /// Comments that were skipped, in their order.
+    pub(super) comments: Vec<Range<usize>>,
 }
 
 impl<'a> Cursor<'a> {
     pub(super) fn new(text: &'a str) -> Self {
         let at = if text.starts_with('\u{feff}') { '\u{feff}'.len_utf8() } else { 0 };
-        Self { text, at, free: false, depth: 0, upward: Vec::new() }
+        Self { text, at, free: false, depth: 0, upward: Vec::new(), comments: Vec::new() }
     }
 
     /// Everything that is not read yet.
@@ -66,6 +70,7 @@ impl<'a> Cursor<'a> {
     /// Skips spaces and comments, and newlines where they mean nothing.
     pub(super) fn skip(&mut self) -> Result<(), SyntaxError> {
         loop {
+            let begin = self.at;
             match self.text.as_bytes().get(self.at) {
                 Some(b' ' | b'\t') => self.at += 1,
                 Some(b'\n' | b'\r') if self.free => {
@@ -73,16 +78,30 @@ impl<'a> Cursor<'a> {
                         return Ok(());
                     }
                 }
-                Some(b'#') => self.skip_line(),
-                Some(b'/') if self.starts_with("//") => self.skip_line(),
+                Some(b'#') => {
+                    self.skip_line();
+                    self.comment(begin);
+                }
+                Some(b'/') if self.starts_with("//") => {
+                    self.skip_line();
+                    self.comment(begin);
+                }
                 Some(b'/') if self.starts_with("/*") => {
                     let Some(end) = self.rest()[2..].find("*/") else {
                         return Err(self.unclosed(self.at, "the comment that begins with /*", "*/"));
                     };
                     self.at += end + 4;
+                    self.comment(begin);
                 }
                 _ => return Ok(()),
             }
+        }
+    }
+
+    /// Notes the comment that ends here, unless it was read before.
+    fn comment(&mut self, begin: usize) {
+        if self.comments.last().is_none_or(|last| last.end <= begin) {
+            self.comments.push(begin..self.at);
         }
     }
 
@@ -159,7 +178,7 @@ impl<'a> Cursor<'a> {
             Some('\n' | '\r') => "the end of the line".to_owned(),
             Some('"') => "a quoted string".to_owned(),
             Some(_) => {
-                let mut ahead = Cursor { text: self.text, at: self.at, free: false, depth: 0, upward: Vec::new() };
+                let mut ahead = Cursor { at: self.at, ..Cursor::new(self.text) };
                 let word =
                     ahead.name().map_or_else(|| self.rest().chars().take(1).collect(), |name| name.chars().take(40).collect::<String>());
                 format!("'{}'", word.escape_debug())

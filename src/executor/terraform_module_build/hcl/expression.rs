@@ -125,11 +125,12 @@ impl<'a> Cursor<'a> {
             Some('"') => self.quoted(),
             Some('(') => {
                 self.at += 1;
-                self.nested(true, |c| {
-                    c.expression()?;
-                    c.close(open, ")", "this '('", "')'", "an operator or ')'")
+                let value = self.nested(true, |c| {
+                    let value = c.expression()?;
+                    c.close(open, ")", "this '('", "')'", "an operator or ')'").map(|()| value)
                 })?;
-                Ok(Value::Other)
+                // Text stays what it is; a word would be a name, and not the key of an object any more.
+                Ok(if matches!(value, Value::Text { .. }) { value } else { Value::Other })
             }
             Some('[') => self.tuple(),
             Some('{') => self.object(),

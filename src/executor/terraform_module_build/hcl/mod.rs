@@ -69,6 +69,8 @@ pub(crate) struct Upward {
 pub(crate) struct File<'a> {
     pub(crate) body: Body<'a>,
     pub(crate) upward: Vec<Upward>,
+    /// Where its comments are, in their order.
+    pub(crate) comments: Vec<Range<usize>>,
 }
 
 /// Text that is not HCL.

@@ -11,7 +11,7 @@ pub(crate) fn parse(text: &str) -> Result<File<'_>, SyntaxError> {
     if !cursor.is_done() {
         return Err(cursor.expected("an argument or a block"));
     }
-    Ok(File { body, upward: cursor.upward })
+    Ok(File { body, upward: cursor.upward, comments: cursor.comments })
 }
 
 /// Everything up to a closing brace or the end of the file, which stays.

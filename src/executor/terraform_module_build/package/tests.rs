@@ -126,7 +126,7 @@ fn what_is_wrong_is_said_with_its_place() {
         ),
         (
             vec![("mod/README.md", ""), ("mod/a/main.tf", "")],
-            "'mod' has no .tf or .tf.json file that is packed; set git_source.path to the folder of the module (there are some in 'mod/a')",
+            "'mod' has no .tf, .tofu, .tf.json or .tofu.json file that is packed; set git_source.path to the folder of the module (there are some in 'mod/a')",
         ),
         (
             vec![("mod/main.tf", "module \"a\" { source = \"../b\" }"), ("b/main.tf", ""), ("mod/.modules/x", "")],
@@ -211,4 +211,41 @@ fn large_files_stay_on_disk() {
     let dir = source(&[("mod/main.tf", ""), ("mod/large", &"x".repeat(200 << 10))]);
     let package = packed(&dir, "mod").expect("packed");
     assert!(matches!(package.files[0], File { content: Content::OnDisk(_), size: 204_800, .. }));
+}
+
+#[test]
+fn what_opentofu_passes_over_is_not_needed() {
+    let call = |name: &str, source: &str| format!("module \"{name}\" {{\n  source = {source}\n}}\n");
+    let dir = source(&[
+        ("mod/main.tf", &call("a", "\"../gone\"")),
+        ("mod/main.tofu", &format!("{}variable \"x\" {{}}\n", call("a", "(\"../a\")"))),
+        ("mod/more.tf", &format!("{}resource \"r\" \"r\" {{}}\n", call("b", "\"./gone\""))),
+        ("mod/b_override.tf", &format!("{}resource \"r\" \"r\" {{}}\n", call("b", "\"../b\""))),
+        ("mod/broken.tf", "]"),
+        ("mod/broken.tofu", ""),
+        ("a/main.tf", &call("c", "\"../c\"")),
+        ("b/main.tf", ""),
+        ("c/main.tf", ""),
+    ]);
+    let package = packed(&dir, "mod").expect("packed");
+    assert_eq!(content(&package, "main.tofu"), format!("{}variable \"x\" {{}}\n", call("a", "(\"./.modules/a\")")));
+    assert_eq!(content(&package, "b_override.tf"), format!("{}resource \"r\" \"r\" {{}}\n", call("b", "\"./.modules/b\"")));
+    let mirrored: Vec<_> = package.mirrored.iter().map(|mirrored| mirrored.from.as_str()).collect();
+    assert_eq!(mirrored, ["a", "b", "c"]);
+    assert_eq!((package.about.resources, package.about.required_variables.len()), (1, 1));
+    let warnings: Vec<_> = package.notes.iter().filter(|note| matches!(note, Note::Warning(_))).map(ToString::to_string).collect();
+    assert_eq!(warnings.len(), 3, "{warnings:?}");
+    assert!(warnings.iter().all(|warning| warning.ends_with("(the module itself does not need it)")), "{warnings:?}");
+}
+
+#[test]
+fn what_is_needed_is_looked_at_before_what_is_passed_over() {
+    let dir = source(&[
+        ("mod/main.tf", "module \"a\" { source = \"./a\" }"),
+        ("mod/main.tofu", "module \"b\" { source = \"./b\" }"),
+        ("mod/a/main.tf", "module \"c\" { source = \"../c\" }"),
+        ("mod/b/main.tf", "module \"c\" { source = \"../c\" }"),
+        ("mod/c/main.tf", "module \"d\" { source = \"./gone\" }"),
+    ]);
+    assert!(packed(&dir, "mod").expect_err("c is needed").starts_with("mod/c/main.tf:1: module 'd'"));
 }
