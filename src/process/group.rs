@@ -68,6 +68,9 @@ impl Group {
     /// Ends whoever is left and waits until they are gone; returns who that was. Blocking, a few milliseconds.
     pub(super) fn sweep(mut self) -> Vec<Leftover> {
         self.over = true;
+        if self.leader_reaped && orphans::is_childless() {
+            return Vec::new();
+        }
         let mut killed = self.kill();
         killed.extend(orphans::kill_strays(self.leader));
         let deadline = Instant::now() + DYING;

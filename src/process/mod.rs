@@ -32,6 +32,6 @@ pub use command::{Command, Output};
 pub use environment::Environment;
 pub use error::{Error, Exit};
 pub use leftovers::{Leftover, stop_execution};
-pub use orphans::adopt_orphans;
+pub use orphans::{adopt_orphans, is_childless};
 pub use run::Finished;
 pub use tap::Tap;

@@ -17,7 +17,7 @@ use nix::unistd::{AccessFlags, access};
 use super::{Error, remove};
 use crate::{
     job::ExecutionId,
-    process::{Command, Environment, stop_execution},
+    process::{Command, Environment, is_childless, stop_execution},
 };
 
 /// Time between SIGTERM and SIGKILL unless told otherwise.
@@ -218,7 +218,7 @@ impl Workspace {
         let held = self.held.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
         let Some(held) = held else { return Ok(()) };
         let (root, execution) = (self.root.clone(), self.execution());
-        let execution = self.commanded.load(Ordering::Relaxed).then(|| execution.to_owned());
+        let execution = (self.commanded.load(Ordering::Relaxed) && !is_childless()).then(|| execution.to_owned());
         if execution.is_none() && remove::is_trifle(&root) {
             return discard(&root, None, held);
         }

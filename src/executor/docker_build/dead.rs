@@ -7,7 +7,7 @@ use super::{Handle, choice};
 use crate::executor::Context;
 
 /// What the names of handles begin with.
-const PREFIX: &str = "build-runner-";
+pub(super) const PREFIX: &str = "build-runner-";
 /// Most builds that are cleaned up after at once.
 const MOST: usize = 100;
 

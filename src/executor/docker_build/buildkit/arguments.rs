@@ -7,7 +7,10 @@ use super::super::{
     flags::{assign, csv},
 };
 
-/// Arguments that build `request` at `address` into its layout folder.
+/// The open file that `buildctl` writes the image to.
+pub(super) const EXPORT_FD: i32 = 3;
+
+/// Arguments that build `request` at `address` and write it to [`EXPORT_FD`].
 pub(super) fn build(request: &Request, address: &str) -> Vec<OsString> {
     let mut args: Vec<OsString> =
         ["--addr", address, "build", "--progress=rawjson", "--frontend", "dockerfile.v0"].into_iter().map(OsString::from).collect();
@@ -53,9 +56,7 @@ pub(super) fn build(request: &Request, address: &str) -> Vec<OsString> {
     if let Some(reference) = &request.cache.export {
         two("--export-cache", cache(request, reference, &[("mode", "max".as_ref())]));
     }
-    let output =
-        [("type", "oci".as_ref()), ("tar", "false".as_ref()), ("dest", request.out.as_os_str()), ("rewrite-timestamp", "true".as_ref())];
-    two("--output", csv(&output));
+    two("--output", format!("type=oci,dest=/dev/fd/{EXPORT_FD},rewrite-timestamp=true").into());
     if !request.cache.local {
         args.push("--no-cache".into());
     }
@@ -100,7 +101,7 @@ pub(super) mod tests {
 
     #[test]
     fn every_wish_has_its_argument() {
-        insta::assert_snapshot!(shown(&request()), @"--addr unix:///s build --progress=rawjson --frontend dockerfile.v0 --local context=/w/source/app --local dockerfile=/w/source --opt filename=Dockerfile --opt build-arg:A=b c=d --opt build-arg:SOURCE_DATE_EPOCH=7 --output type=oci,tar=false,dest=/w/image,rewrite-timestamp=true");
+        insta::assert_snapshot!(shown(&request()), @"--addr unix:///s build --progress=rawjson --frontend dockerfile.v0 --local context=/w/source/app --local dockerfile=/w/source --opt filename=Dockerfile --opt build-arg:A=b c=d --opt build-arg:SOURCE_DATE_EPOCH=7 --output type=oci,dest=/dev/fd/3,rewrite-timestamp=true");
         let everything = Request {
             target: Some("t".to_owned()),
             labels: [("k".to_owned(), "v".to_owned())].into(),

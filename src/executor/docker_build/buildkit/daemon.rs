@@ -17,12 +17,12 @@ use std::{
 
 use nix::sys::statvfs::statvfs;
 
-use super::super::{Handle, Request, choice, short};
+use super::super::{Handle, Request, choice, dead::PREFIX, short};
 use crate::{
     executor::{Context, Settings, shared::blocking},
     job::{CancelCause, Failure, FailureKind},
     logs::JobLog,
-    process::{Command, Environment, Error, Output, stop_execution},
+    process::{Command, Environment, Error, Output, is_childless, stop_execution},
     shutdown::Cancel,
 };
 
@@ -173,7 +173,7 @@ fn take(folder: &Path) -> io::Result<(PathBuf, fs_err::File)> {
 /// Removes the control groups of builds whose runner was killed and never came back for them: noted, and without a workspace. Blocking.
 fn sweep(state: &Path) {
     for name in choice::all_noted(state, "buildkit") {
-        let Some(execution) = name.strip_prefix("build-runner-") else { continue };
+        let Some(execution) = name.strip_prefix(PREFIX) else { continue };
         if !state.join("workspaces").join(execution).exists() && remove_groups(Path::new(GROUPS), &name).is_ok() {
             // A note that stays is looked at again by the next build.
             let _ = choice::forget(state, &Handle { name });
@@ -257,8 +257,10 @@ fn configuration(root: &Path, runtime: &str, limit: u64, request: &Request, hand
 /// Ends what is left of the daemon and its containers, and removes its control groups, and its cache when the disk is nearly full.
 pub(super) async fn clean_up(cx: &Context, settings: &Settings, handle: &Handle) -> Result<(), Failure> {
     let (name, folder, short) = (handle.name.clone(), caches(&settings.state_dir), short::name(handle));
+    // Of a build of this process's own, everybody would be a child.
+    let nobody = handle.name.strip_prefix(PREFIX) == Some(cx.workspace.execution()) && is_childless();
     let dropped = blocking(move || -> Result<bool, Failure> {
-        if let Some(execution) = name.strip_prefix("build-runner-") {
+        if let Some(execution) = name.strip_prefix(PREFIX).filter(|_| !nobody) {
             let left = stop_execution(execution);
             if !left.is_empty() {
                 // A namespace dies with its first process; its control groups are empty a moment later.

@@ -3,7 +3,7 @@
 //!
 //! ```text
 //!  Request ─► arguments ─► buildctl ──rawjson──► progress ─► log lines, steps, base images, the step that failed ─► failure
-//!               DOCKER_CONFIG of the job ┘  └─► layout folder ─► attestations (SBOMs) taken out
+//!               DOCKER_CONFIG of the job ┘  └─tar─► export ─► layout folder ─► attestations (SBOMs) taken out
 //!  daemon: setting, else the usual sockets, else (root) buildkitd in namespaces of its own under <state>/cache/docker-build/buildkit
 //! ```
 //!
@@ -17,6 +17,7 @@ mod credentials;
 mod daemon;
 mod diagnosis;
 mod event;
+mod export;
 mod failure;
 mod generator;
 mod progress;
@@ -70,6 +71,9 @@ impl BuildKit {
         let config = credentials::write(cx, &request.registries)?;
         let progress = Arc::new(Progress::new(cx));
         let seen = Arc::clone(&progress);
+        let (export, exported) = std::io::pipe()?;
+        let out = request.out.clone();
+        let unpack = blocking(move || export::unpack(export, &out));
         let command = cx
             .workspace
             .command("buildctl")
@@ -78,12 +82,18 @@ impl BuildKit {
             .args(arguments::build(request, address))
             .stdout(Output::Quiet)
             .stderr(Output::Quiet)
+            .fd(exported.into(), arguments::EXPORT_FD)
             .tap(Tap::new(move |_, line| seen.line(line)));
-        let (done, version) = tokio::join!(command.run(&cx.cancel, &cx.log), self.version(address, cx.workspace.root()));
-        let done = done?;
+        let running = async { Ok(command.run(&cx.cancel, &cx.log).await?) };
+        let version = async { Ok(self.version(address, cx.workspace.root()).await) };
+        // Without a buildctl nothing more comes: nobody waits for the rest of its export.
+        let (done, unpacked, version) = tokio::try_join!(running, unpack, version)?;
         let mut summary = progress.finish();
-        if !done.exit.is_success() {
-            return Err(failure::of(cx, request, &done, &summary));
+        match (done.exit.is_success(), unpacked) {
+            (true, unpacked) => unpacked?,
+            // It could not write on, because there was no room for what it wrote.
+            (false, Err(failure)) if failure.kind == FailureKind::DiskFull => return Err(failure),
+            (false, _) => return Err(failure::of(cx, request, &done, &summary)),
         }
         let mut sboms = Vec::new();
         if let Some(generator) = &request.sbom_generator {
