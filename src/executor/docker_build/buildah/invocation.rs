@@ -104,12 +104,18 @@ impl Invocation<'_> {
         buildah.arg("build").args(fixed).args(flags).arg(&request.context).cwd(&request.context)
     }
 
-    /// An image of nothing, whose container has to be mounted nevertheless, and the end of it.
+    /// An image of nothing, whose container has to be mounted nevertheless, and the end of it. buildah leaves a container mounted that it is not told to
+    /// remove, and knows `--force-rm` with `--layers` alone.
     pub(super) fn trial(&self) -> io::Result<[Command; 2]> {
         let (file, nothing) = (self.files.path("trial.Dockerfile"), self.files.path("trial"));
         fs_err::write(&file, "FROM scratch\n")?;
         fs_err::create_dir_all(&nothing)?;
-        let build = self.buildah().args(["build", "--quiet", "--isolation", "chroot", "--file"]).arg(file).args(self.policy()).arg(nothing);
+        let build = self
+            .buildah()
+            .args(["build", "--quiet", "--layers", "--force-rm", "--isolation", "chroot", "--file"])
+            .arg(file)
+            .args(self.policy())
+            .arg(nothing);
         Ok([build, self.store(&["rmi", "--all", "--force"])])
     }
 
