@@ -25,6 +25,7 @@ pub mod manifest;
 pub mod media_type;
 pub mod pack;
 mod push;
+mod quoted;
 mod reference;
 pub(crate) mod referrers;
 mod registry;

@@ -4,6 +4,8 @@
 
 use std::collections::BTreeMap;
 
+use crate::oci::quoted;
+
 /// One challenge.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Challenge {
@@ -57,22 +59,13 @@ fn token(text: &str) -> (&str, &str) {
 
 /// A token or quoted string and what follows it.
 fn value_of(text: &str) -> (String, &str) {
-    let Some(quoted) = text.strip_prefix('"') else {
+    let Some(opened) = text.strip_prefix('"') else {
         let (value, tail) = token(text);
         // Some servers send URLs unquoted.
         let extra = tail.find([',', ' ', '\t']).unwrap_or(tail.len());
         return (format!("{value}{}", &tail[..extra]), &tail[extra..]);
     };
-    let mut value = String::new();
-    let mut characters = quoted.char_indices();
-    while let Some((at, c)) = characters.next() {
-        match c {
-            '"' => return (value, &quoted[at + 1..]),
-            '\\' => value.extend(characters.next().map(|(_, escaped)| escaped)),
-            other => value.push(other),
-        }
-    }
-    (value, "")
+    quoted::string(opened)
 }
 
 #[cfg(test)]

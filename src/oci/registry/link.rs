@@ -1,5 +1,7 @@
 //! `Link` headers (RFC 8288, section 3), by which lists say where their next page is. Pure; called for lists of tags and of referrers.
 
+use crate::oci::quoted;
+
 /// The target of the first link whose relation is `next`, out of one header.
 ///
 /// A target may have commas and semicolons in it, and so may a quoted parameter: neither ends anything there.
@@ -35,20 +37,11 @@ fn parameters(text: &str) -> (bool, &str) {
 /// A token or quoted string, and what follows it.
 fn value(text: &str) -> (String, &str) {
     let text = text.trim_start();
-    let Some(quoted) = text.strip_prefix('"') else {
+    let Some(opened) = text.strip_prefix('"') else {
         let (token, after) = text.split_at(text.find([';', ',']).unwrap_or(text.len()));
         return (token.trim().to_owned(), after);
     };
-    let mut value = String::new();
-    let mut characters = quoted.char_indices();
-    while let Some((at, character)) = characters.next() {
-        match character {
-            '"' => return (value, &quoted[at + 1..]),
-            '\\' => value.extend(characters.next().map(|(_, escaped)| escaped)),
-            other => value.push(other),
-        }
-    }
-    (value, "")
+    quoted::string(opened)
 }
 
 #[cfg(test)]
